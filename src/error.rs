@@ -1,0 +1,236 @@
+//! The one error type: a kind to match on, with the place it happened.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, and where.
+///
+/// `Clone`, because one failed sync answers every writer that waited for it.
+/// Match on [`Error::kind`]; print it for one line that names the path, the session and the
+/// seq as far as they are known.
+///
+/// ```
+/// use sessionlog::{Engine, ErrorKind};
+///
+/// let engine = Engine::in_memory()?;
+/// let error = engine.session("nowhere").open_existing().unwrap_err();
+/// assert!(matches!(error.kind(), ErrorKind::NotFound { .. }));
+/// assert_eq!(error.to_string(), "session nowhere: no such session");
+/// # Ok::<(), sessionlog::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    /// Innermost first: each caller adds what it knows.
+    context: Vec<String>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+/// The kinds of failure a caller can act on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The writer insisted on a version and was late. Read again, then decide.
+    #[error("expected the session to be at seq {expected}, but it is at {actual}")]
+    Conflict {
+        /// The seq the writer insisted on.
+        expected: u64,
+        /// The seq the session is at.
+        actual: u64,
+    },
+    /// The session belongs to another user, or to none while a user was given.
+    #[error("belongs to another user")]
+    Forbidden,
+    /// There is no such session, run, event, point or database.
+    #[error("no such {what}")]
+    NotFound {
+        /// What was looked for.
+        what: &'static str,
+    },
+    /// Stored bytes are not what was written.
+    #[error("corrupt: {reason}")]
+    Corrupt {
+        /// What does not hold.
+        reason: String,
+    },
+    /// The database was written by a newer version of this crate.
+    #[error(
+        "written in format {found}, and this version reads up to {supported}: use a newer sessionlog"
+    )]
+    NewerFormat {
+        /// The version found.
+        found: u32,
+        /// The newest version this crate reads.
+        supported: u32,
+    },
+    /// The path holds something else.
+    #[error("not a sessionlog database: {reason}")]
+    NotADatabase {
+        /// What was found there.
+        reason: String,
+    },
+    /// Another process, or another engine of this one, has the database open.
+    #[error("in use by another process: close it there first")]
+    Locked,
+    /// The database was opened for reading only.
+    #[error("opened for reading only")]
+    ReadOnly,
+    /// The operating system refused.
+    #[error("{reason}")]
+    Io {
+        /// What it said.
+        reason: String,
+    },
+    /// A sync failed, so what is on disk is not known. Open the database again.
+    #[error("closed for writing after a failed write ({reason}): open the database again")]
+    Poisoned {
+        /// The failure that closed it.
+        reason: String,
+    },
+    /// The commit queue stayed full for as long as an append may wait.
+    #[error("the commit queue is full: the disk does not keep up")]
+    QueueFull,
+    /// The engine is shutting down.
+    #[error("the engine is closed")]
+    Closed,
+    /// Something is larger than its limit; nothing was written.
+    #[error("{what} of {actual} is over the limit of {max}")]
+    Limit {
+        /// What was measured.
+        what: &'static str,
+        /// How large it was.
+        actual: u64,
+        /// How large it may be.
+        max: u64,
+    },
+    /// What was asked for makes no sense as it stands; nothing was written.
+    #[error("{reason}")]
+    Invalid {
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// An error of a kind, without context yet.
+    pub(crate) fn new(kind: ErrorKind) -> Self {
+        Self(Arc::new(Inner { kind, context: Vec::new(), source: None }))
+    }
+
+    pub(crate) fn corrupt(reason: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Corrupt { reason: reason.into() })
+    }
+
+    pub(crate) fn invalid(reason: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid { reason: reason.into() })
+    }
+
+    pub(crate) fn not_found(what: &'static str) -> Self {
+        Self::new(ErrorKind::NotFound { what })
+    }
+
+    pub(crate) fn io(source: std::io::Error) -> Self {
+        let kind = ErrorKind::Io { reason: io_words(&source) };
+        Self(Arc::new(Inner { kind, context: Vec::new(), source: Some(Arc::new(source)) }))
+    }
+
+    /// Adds where it happened: `session alice-1`, `seq 7`, a path. The outermost prints first.
+    #[must_use]
+    pub(crate) fn context(mut self, place: impl Into<String>) -> Self {
+        Arc::make_mut(&mut self.0).context.push(place.into());
+        self
+    }
+
+    /// The kind, to match on.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0.kind
+    }
+
+    /// Whether the same call may succeed later without anything being changed.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind(), ErrorKind::QueueFull | ErrorKind::Locked)
+    }
+
+    /// Whether stored bytes are damaged.
+    pub fn is_corrupt(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Corrupt { .. })
+    }
+}
+
+/// Adds the place to an error on its way up.
+pub(crate) trait Context<T> {
+    fn context(self, place: impl Into<String>) -> Result<T>;
+    fn with_context<P: Into<String>>(self, place: impl FnOnce() -> P) -> Result<T>;
+}
+
+impl<T> Context<T> for Result<T> {
+    fn context(self, place: impl Into<String>) -> Result<T> {
+        self.map_err(|error| error.context(place))
+    }
+
+    fn with_context<P: Into<String>>(self, place: impl FnOnce() -> P) -> Result<T> {
+        self.map_err(|error| error.context(place()))
+    }
+}
+
+/// The operating system's words without Rust's "(os error 2)".
+fn io_words(error: &std::io::Error) -> String {
+    let words = error.to_string();
+    match words.find(" (os error") {
+        Some(end) => words.get(..end).unwrap_or(&words).to_lowercase(),
+        None => words,
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for place in self.0.context.iter().rev() {
+            write!(f, "{place}: ")?;
+        }
+        write!(f, "{}", self.0.kind)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} [{:?}]", self.0.kind)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+const _: () = {
+    const fn is_send_sync<T: Send + Sync + 'static>() {}
+    is_send_sync::<Error>();
+    assert!(size_of::<Error>() == size_of::<usize>());
+};
+
+thread_local! {
+    static IS_QUIET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Runs something whose panics become errors. A panic hook that asks [`is_quiet_panic`] keeps
+/// them out of the terminal.
+pub(crate) fn quietly<T>(call: impl FnOnce() -> T) -> T {
+    IS_QUIET.set(true);
+    let result = call();
+    IS_QUIET.set(false);
+    result
+}
+
+/// Whether a panic of this thread is about to become an [`Error`]. For the panic hook of a
+/// program that wants its errors on one line.
+pub fn is_quiet_panic() -> bool {
+    IS_QUIET.get()
+}

@@ -1,0 +1,2 @@
+//! The `sessionlog` program.
+fn main() {}
