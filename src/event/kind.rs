@@ -1,0 +1,495 @@
+//! What can happen in a session. The ordinals are stored, so they are never used again for
+//! something else.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rkyv::{Archive, Deserialize, Serialize};
+use serde::{Deserialize as JsonIn, Serialize as JsonOut};
+
+use super::StateOp;
+use crate::error::{Error, Result};
+use crate::json::{Field, Json};
+use crate::message::{Message, Metrics};
+
+/// What a session is a conversation with.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Default,
+    Archive,
+    Serialize,
+    Deserialize,
+    JsonIn,
+    JsonOut,
+)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub enum SessionType {
+    /// One agent.
+    #[default]
+    Agent = 0,
+    /// A team of agents.
+    Team = 1,
+    /// A workflow.
+    Workflow = 2,
+}
+
+impl SessionType {
+    /// `agent`, `team` or `workflow`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Team => "team",
+            Self::Workflow => "workflow",
+        }
+    }
+}
+
+impl fmt::Display for SessionType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for SessionType {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "agent" => Ok(Self::Agent),
+            "team" => Ok(Self::Team),
+            "workflow" => Ok(Self::Workflow),
+            _ => Err(Error::invalid(format!(
+                "{text:?} is no session type: use agent, team or workflow"
+            ))),
+        }
+    }
+}
+
+/// How a run stands.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize, JsonIn, JsonOut,
+)]
+#[serde(rename_all = "UPPERCASE")]
+#[repr(u8)]
+pub enum RunStatus {
+    /// Under way.
+    Running = 0,
+    /// Waiting for someone: a confirmation, an input, a tool run elsewhere.
+    Paused = 1,
+    /// Ended well.
+    Completed = 2,
+    /// Stopped on request.
+    Cancelled = 3,
+    /// Ended in an error.
+    Error = 4,
+    /// Replaced by a later run.
+    Regenerated = 5,
+    /// The process ended in the middle of it; what had happened is kept.
+    Interrupted = 6,
+}
+
+impl RunStatus {
+    /// The word as it goes into JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "RUNNING",
+            Self::Paused => "PAUSED",
+            Self::Completed => "COMPLETED",
+            Self::Cancelled => "CANCELLED",
+            Self::Error => "ERROR",
+            Self::Regenerated => "REGENERATED",
+            Self::Interrupted => "INTERRUPTED",
+        }
+    }
+
+    /// Whether the run has ended.
+    pub const fn is_terminal(self) -> bool {
+        !matches!(self, Self::Running | Self::Paused)
+    }
+}
+
+impl fmt::Display for RunStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The session begins.
+#[derive(Debug, Clone, PartialEq, Default, Archive, Serialize, Deserialize)]
+pub struct Created {
+    /// The session's id.
+    pub session_id: String,
+    /// What it is a conversation with.
+    pub session_type: SessionType,
+    /// Whose it is.
+    pub user_id: Option<String>,
+    /// The agent, in an agent's session.
+    pub agent_id: Option<String>,
+    /// The team, in a team's session.
+    pub team_id: Option<String>,
+    /// The workflow, in a workflow's session.
+    pub workflow_id: Option<String>,
+    /// The agent's, team's or workflow's configuration, as a JSON object.
+    pub component_data: Option<Json>,
+    /// The application's own data about the session, as a JSON object.
+    pub metadata: Option<Json>,
+    /// The state it begins with, as a JSON object.
+    pub state: Option<Json>,
+}
+
+/// The session has a new name.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Renamed {
+    /// The name; `None` takes it away.
+    pub name: Option<String>,
+    /// Whether a model made it.
+    pub is_generated: bool,
+}
+
+/// The session's metadata changed.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct MetadataChanged {
+    /// The changes, in order.
+    pub ops: Vec<StateOp>,
+}
+
+/// The session belongs to someone else now.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct OwnerChanged {
+    /// The new owner.
+    pub user_id: Option<String>,
+}
+
+/// The session was deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Deleted {
+    /// Why, in someone's words.
+    pub reason: Option<String>,
+}
+
+/// The session shares what another had up to a seq.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct ForkedFrom {
+    /// The session it was forked from.
+    pub session_id: String,
+    /// The last shared seq.
+    pub seq: u64,
+    /// The link of that event, from which this session's chain goes on.
+    pub link: [u8; 32],
+}
+
+/// The session went back; what came after the seq is no longer part of the conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct RewoundTo {
+    /// The last seq that still counts.
+    pub seq: u64,
+}
+
+/// Events that follow were imported.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct ImportedFrom {
+    /// The transcript format.
+    pub format: String,
+    /// Where it came from: a file's name.
+    pub source: String,
+    /// The source's data about the whole conversation, as JSON.
+    pub data: Option<Json>,
+    /// Where the messages begin in the source's own count, from 0.
+    pub first_record: u64,
+}
+
+/// A run begins.
+#[derive(Debug, Clone, PartialEq, Default, Archive, Serialize, Deserialize)]
+pub struct RunStarted {
+    /// The run's id.
+    pub run_id: String,
+    /// The run this one is a part of: a team member's.
+    pub parent_run_id: Option<String>,
+    /// The agent that runs.
+    pub agent_id: Option<String>,
+    /// The team that runs.
+    pub team_id: Option<String>,
+    /// The model.
+    pub model: Option<String>,
+    /// Who makes the model available.
+    pub model_provider: Option<String>,
+    /// What the run was given, as JSON, where that is more than its user message.
+    pub input: Option<Json>,
+    /// The source's other data about the run.
+    pub extra: Vec<Field>,
+}
+
+/// A message joins the run.
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
+pub struct MessageAdded {
+    /// The message.
+    pub message: Message,
+}
+
+/// A tool ran.
+#[derive(Debug, Clone, PartialEq, Default, Archive, Serialize, Deserialize)]
+pub struct ToolExecuted {
+    /// The call it answers.
+    pub tool_call_id: Option<String>,
+    /// The tool.
+    pub tool_name: String,
+    /// Its arguments, as JSON.
+    pub tool_args: Option<Json>,
+    /// What it gave back.
+    pub result: Option<String>,
+    /// Whether it failed.
+    pub tool_call_error: bool,
+    /// How long it took, in microseconds.
+    pub duration_us: Option<u64>,
+    /// The run that it started.
+    pub child_run_id: Option<String>,
+}
+
+/// The run waits for someone.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Archive, Serialize, Deserialize)]
+pub struct RunPaused {
+    /// What for.
+    pub reason: Option<String>,
+}
+
+/// The run goes on.
+#[derive(Debug, Clone, PartialEq, Default, Archive, Serialize, Deserialize)]
+pub struct RunResumed {
+    /// What the session's metrics already count for it, so that nothing is counted twice.
+    pub counted: Option<Metrics>,
+}
+
+/// The run ends.
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
+pub struct RunFinished {
+    /// How: never [`RunStatus::Running`] or [`RunStatus::Paused`].
+    pub status: RunStatus,
+    /// What the whole run spent.
+    pub metrics: Option<Metrics>,
+    /// The error, or why it was cancelled.
+    pub reason: Option<String>,
+}
+
+/// The session's state changed.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct StateChanged {
+    /// The changes, in order.
+    pub ops: Vec<StateOp>,
+}
+
+/// A summary was written.
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
+pub struct SummaryWritten {
+    /// The text.
+    pub summary: String,
+    /// What it is about.
+    pub topics: Vec<String>,
+    /// The first seq it covers.
+    pub first_seq: u64,
+    /// The last seq it covers.
+    pub last_seq: u64,
+    /// The model that wrote it.
+    pub model: Option<String>,
+}
+
+/// A summary no longer holds; the one before it does again.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct SummaryWithdrawn {
+    /// The seq of the summary.
+    pub seq: u64,
+}
+
+/// What is kept from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct PolicySet {
+    /// Whether images, audio, videos and files are kept.
+    pub store_media: bool,
+    /// Whether tool calls and their results are kept.
+    pub store_tool_messages: bool,
+    /// Whether copies of earlier runs' messages are kept.
+    pub store_history_messages: bool,
+    /// How many runs are kept.
+    pub keep_runs: Option<u64>,
+}
+
+/// One body that was removed or replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Removed {
+    /// Whose body.
+    pub seq: u64,
+    /// The commitment to what stands there now; `None` where nothing does.
+    pub replacement: Option<[u8; 32]>,
+}
+
+/// A policy was applied to what was stored.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Compacted {
+    /// The policy.
+    pub policy: PolicySet,
+    /// What left, in order of seq.
+    pub removed: Vec<Removed>,
+}
+
+/// Bodies were erased for good.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Erased {
+    /// Which, in order.
+    pub seqs: Vec<u64>,
+    /// On whose word or under which rule.
+    pub authority: Option<String>,
+}
+
+/// What one model call was given.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct ContextRecorded {
+    /// The messages, by seq, in the order they were sent.
+    pub seqs: Vec<u64>,
+    /// The summary that was put in front, by seq.
+    pub summary_seq: Option<u64>,
+    /// The policy in force, by seq.
+    pub policy_seq: Option<u64>,
+    /// The blake3 digest of the prompt as sent.
+    pub prompt_digest: [u8; 32],
+}
+
+/// A fact about a user, in the user's own stream.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct MemoryUpserted {
+    /// The memory's id.
+    pub memory_id: String,
+    /// The fact.
+    pub memory: String,
+    /// What it is about.
+    pub topics: Vec<String>,
+    /// What it was learned from.
+    pub input: Option<String>,
+}
+
+/// A memory is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct MemoryDeleted {
+    /// Which.
+    pub memory_id: String,
+}
+
+/// Something of the application's own.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Custom {
+    /// The application's name for it.
+    pub kind: String,
+    /// Its data.
+    pub data: Json,
+}
+
+/// Ties each kind to its ordinal, its name and its body. One line a kind: what reads or writes
+/// bodies is generated from here, so no kind can be forgotten in one place.
+macro_rules! event_kinds {
+    ($($ordinal:literal $name:literal $kind:ident),* $(,)?) => {
+        /// What happened in an event, without its data.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u16)]
+        #[non_exhaustive]
+        pub enum EventKind {
+            $(#[doc = concat!("`", $name, "`, see [`", stringify!($kind), "`].")] $kind = $ordinal,)*
+        }
+
+        /// What happened in an event, with its data.
+        #[derive(Debug, Clone, PartialEq)]
+        #[non_exhaustive]
+        pub enum EventBody {
+            $(#[doc = concat!("`", $name, "`.")] $kind($kind),)*
+        }
+
+        impl EventKind {
+            /// Every kind, by ordinal.
+            pub const ALL: &'static [Self] = &[$(Self::$kind,)*];
+
+            /// The kind of a stored ordinal.
+            pub const fn from_ordinal(ordinal: u16) -> Option<Self> {
+                match ordinal {
+                    $($ordinal => Some(Self::$kind),)*
+                    _ => None,
+                }
+            }
+
+            /// The name in JSON and on the command line.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)*
+                }
+            }
+        }
+
+        impl EventBody {
+            /// Which kind it is.
+            pub const fn kind(&self) -> EventKind {
+                match self {
+                    $(Self::$kind(_) => EventKind::$kind,)*
+                }
+            }
+
+            /// The archive of the current schema version.
+            pub(crate) fn archive(&self) -> Result<rkyv::util::AlignedVec> {
+                let archived = match self {
+                    $(Self::$kind(body) => rkyv::to_bytes::<rkyv::rancor::Error>(body),)*
+                };
+                archived.map_err(|error| Error::invalid(format!("cannot be stored: {error}")))
+            }
+
+            /// Reads an archive of the current schema version, checking every byte of it.
+            pub(crate) fn unarchive(kind: EventKind, bytes: &[u8]) -> Result<Self> {
+                match kind {
+                    $(EventKind::$kind => {
+                        rkyv::from_bytes::<$kind, rkyv::rancor::Error>(bytes).map(Self::$kind)
+                    })*
+                }
+                .map_err(|error| Error::corrupt(format!("body of {}: {error}", kind.as_str())))
+            }
+        }
+
+        $(impl From<$kind> for EventBody {
+            fn from(body: $kind) -> Self {
+                Self::$kind(body)
+            }
+        })*
+    };
+}
+
+event_kinds! {
+    1 "session_created" Created,
+    2 "session_renamed" Renamed,
+    3 "metadata_changed" MetadataChanged,
+    4 "owner_changed" OwnerChanged,
+    5 "session_deleted" Deleted,
+    6 "forked_from" ForkedFrom,
+    7 "rewound_to" RewoundTo,
+    8 "imported_from" ImportedFrom,
+    16 "run_started" RunStarted,
+    17 "message_added" MessageAdded,
+    18 "tool_executed" ToolExecuted,
+    19 "run_paused" RunPaused,
+    20 "run_resumed" RunResumed,
+    21 "run_finished" RunFinished,
+    32 "state_changed" StateChanged,
+    40 "summary_written" SummaryWritten,
+    41 "summary_withdrawn" SummaryWithdrawn,
+    48 "policy_set" PolicySet,
+    49 "compacted" Compacted,
+    50 "erased" Erased,
+    56 "context_recorded" ContextRecorded,
+    64 "memory_upserted" MemoryUpserted,
+    65 "memory_deleted" MemoryDeleted,
+    255 "custom" Custom,
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

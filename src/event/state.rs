@@ -1,0 +1,231 @@
+//! Session state as patches by key path: what changes is stored, never a whole copy.
+
+use rkyv::{Archive, Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::json::Json;
+use crate::limits::PATH_KEYS_MAX;
+
+/// One change at one place of the state.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum StateOp {
+    /// The value at the path becomes this one. Objects missing on the way are made.
+    Set {
+        /// The keys from the top to the place.
+        path: Vec<String>,
+        /// The new value.
+        value: Json,
+    } = 0,
+    /// The value at the path goes. Nothing happens where there is none.
+    Remove {
+        /// The keys from the top to the place.
+        path: Vec<String>,
+    } = 1,
+    /// Objects merge key by key, to any depth; anything else, lists too, is replaced. This is
+    /// the seed framework's rule (`agno/utils/merge_dict.py`). An empty path merges at the top.
+    Merge {
+        /// The keys from the top to the place.
+        path: Vec<String>,
+        /// What is merged in.
+        value: Json,
+    } = 2,
+}
+
+/// Changes of the state that are made together.
+///
+/// ```
+/// use sessionlog::StatePatch;
+/// use serde_json::json;
+///
+/// let patch = StatePatch::new()
+///     .set(["cart", "items"], json!(["tea"]))
+///     .remove(["cart", "coupon"])
+///     .merge([] as [&str; 0], json!({"user": {"name": "Alice"}}));
+/// assert_eq!(patch.ops().len(), 3);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StatePatch(Vec<StateOp>);
+
+impl StatePatch {
+    /// No change yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the value at a path.
+    #[must_use]
+    pub fn set<K: Into<String>>(
+        mut self,
+        path: impl IntoIterator<Item = K>,
+        value: impl Into<Json>,
+    ) -> Self {
+        self.0.push(StateOp::Set { path: keys(path), value: value.into() });
+        self
+    }
+
+    /// Removes the value at a path.
+    #[must_use]
+    pub fn remove<K: Into<String>>(mut self, path: impl IntoIterator<Item = K>) -> Self {
+        self.0.push(StateOp::Remove { path: keys(path) });
+        self
+    }
+
+    /// Merges a value into what is at a path.
+    #[must_use]
+    pub fn merge<K: Into<String>>(
+        mut self,
+        path: impl IntoIterator<Item = K>,
+        value: impl Into<Json>,
+    ) -> Self {
+        self.0.push(StateOp::Merge { path: keys(path), value: value.into() });
+        self
+    }
+
+    /// The changes, in order.
+    pub fn ops(&self) -> &[StateOp] {
+        &self.0
+    }
+
+    pub(crate) fn into_ops(self) -> Result<Vec<StateOp>> {
+        if self.0.is_empty() {
+            return Err(Error::invalid("a state patch needs at least one change"));
+        }
+        for op in &self.0 {
+            check_op(op)?;
+        }
+        Ok(self.0)
+    }
+}
+
+fn keys<K: Into<String>>(path: impl IntoIterator<Item = K>) -> Vec<String> {
+    path.into_iter().map(Into::into).collect()
+}
+
+fn check_op(op: &StateOp) -> Result<()> {
+    let (StateOp::Set { path, .. } | StateOp::Remove { path } | StateOp::Merge { path, .. }) = op;
+    if path.len() > PATH_KEYS_MAX {
+        let (actual, max) = (path.len() as u64, PATH_KEYS_MAX as u64);
+        return Err(Error::new(ErrorKind::Limit { what: "state path", actual, max }));
+    }
+    match op {
+        StateOp::Set { path, .. } | StateOp::Remove { path } if path.is_empty() => {
+            Err(Error::invalid("a state path needs at least one key"))
+        }
+        StateOp::Merge { path, value } if path.is_empty() && !value.as_str().starts_with('{') => {
+            Err(Error::invalid("only an object merges into the whole state"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Applies changes to a state, in order. Total: whatever stands in the way is replaced, so
+/// that folding the same events always gives the same state.
+pub fn apply_ops(state: &mut Map<String, Value>, ops: &[StateOp]) {
+    for op in ops {
+        match op {
+            StateOp::Set { path, value } => {
+                if let Some((place, key)) = place_of(state, path) {
+                    place.insert(key.to_owned(), value.to_value());
+                }
+            }
+            StateOp::Remove { path } => remove(state, path),
+            StateOp::Merge { path, value } => match (path.as_slice(), value.to_value()) {
+                ([], Value::Object(changes)) => merge_maps(state, changes),
+                ([], _) => {}
+                (_, value) => {
+                    if let Some((place, key)) = place_of(state, path) {
+                        merge(place.entry(key).or_insert(Value::Null), value);
+                    }
+                }
+            },
+        }
+    }
+}
+
+/// The object that holds the last key of the path, made where it is missing.
+fn place_of<'a, 'p>(
+    state: &'a mut Map<String, Value>,
+    path: &'p [String],
+) -> Option<(&'a mut Map<String, Value>, &'p str)> {
+    let (last, parents) = path.split_last()?;
+    let mut place = state;
+    for key in parents {
+        let next = place.entry(key).or_insert_with(|| Value::Object(Map::new()));
+        if !next.is_object() {
+            *next = Value::Object(Map::new());
+        }
+        place = next.as_object_mut()?;
+    }
+    Some((place, last))
+}
+
+fn remove(state: &mut Map<String, Value>, path: &[String]) {
+    let Some((last, parents)) = path.split_last() else { return };
+    let mut place = state;
+    for key in parents {
+        match place.get_mut(key).and_then(Value::as_object_mut) {
+            Some(next) => place = next,
+            None => return,
+        }
+    }
+    place.remove(last);
+}
+
+fn merge(target: &mut Value, change: Value) {
+    match (target, change) {
+        (Value::Object(target), Value::Object(change)) => merge_maps(target, change),
+        (target, change) => *target = change,
+    }
+}
+
+fn merge_maps(target: &mut Map<String, Value>, changes: Map<String, Value>) {
+    for (key, change) in changes {
+        match target.get_mut(&key) {
+            Some(value) => merge(value, change),
+            None => {
+                target.insert(key, change);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn after(state: Value, patch: &StatePatch) -> Value {
+        let Value::Object(mut map) = state else { unreachable!() };
+        apply_ops(&mut map, patch.ops());
+        Value::Object(map)
+    }
+
+    #[test]
+    fn nested_objects_merge_and_lists_are_replaced() {
+        let patch = StatePatch::new().merge([] as [&str; 0], json!({"a": {"y": 2}, "l": [3]}));
+        let state = json!({"a": {"x": 1}, "l": [1, 2]});
+        assert_eq!(after(state, &patch), json!({"a": {"x": 1, "y": 2}, "l": [3]}));
+    }
+
+    #[test]
+    fn a_set_makes_what_is_missing_on_its_way() {
+        let patch = StatePatch::new().set(["a", "b", "c"], json!(1));
+        assert_eq!(after(json!({"a": 7}), &patch), json!({"a": {"b": {"c": 1}}}));
+    }
+
+    #[test]
+    fn removing_what_is_not_there_changes_nothing() {
+        let patch = StatePatch::new().remove(["a", "b"]).remove(["z"]);
+        assert_eq!(after(json!({"a": {"c": 1}}), &patch), json!({"a": {"c": 1}}));
+    }
+
+    #[test]
+    fn a_patch_without_a_change_or_a_key_is_refused() {
+        assert!(StatePatch::new().into_ops().is_err());
+        assert!(StatePatch::new().remove([] as [&str; 0]).into_ops().is_err());
+        assert!(StatePatch::new().merge([] as [&str; 0], json!(3)).into_ops().is_err());
+    }
+}

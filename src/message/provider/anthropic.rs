@@ -1,0 +1,215 @@
+//! Messages as Anthropic's Messages API takes them.
+
+use serde_json::{Map, Value, json};
+
+use super::image::Image;
+use super::{to_function_name, to_word, turns};
+use crate::message::legal::{UniqueIds, legalize};
+use crate::message::{Content, Message, Part, Role, ToolCall};
+
+/// A prompt for Anthropic's Messages API: the two members of a request that hold it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Anthropic {
+    /// The instructions, which the API takes beside the messages.
+    pub system: Option<String>,
+    /// The messages, user and assistant by turns.
+    pub messages: Vec<Value>,
+}
+
+/// Renders messages for Anthropic's Messages API.
+///
+/// The list is made legal first, so any list will do; [`check_anthropic`](super::check_anthropic)
+/// finds nothing to say about what comes out. Instructions go to the system prompt wherever
+/// they stand, and what the model says before the first word of the user is left out, because
+/// the API wants the user to begin.
+///
+/// ```
+/// use sessionlog::{Message, check_anthropic, to_anthropic};
+///
+/// let prompt = to_anthropic(&[
+///     Message::system("Be brief."),
+///     Message::user("Hello"),
+///     Message::user("Are you there?"),
+/// ]);
+/// assert_eq!(prompt.system.as_deref(), Some("Be brief."));
+/// assert_eq!(prompt.messages.len(), 1);
+/// assert_eq!(check_anthropic(&prompt), Ok(()));
+/// ```
+pub fn to_anthropic(messages: &[Message]) -> Anthropic {
+    let (messages, _) = legalize(messages.to_vec());
+    let mut system = Vec::new();
+    let mut conversation = Conversation::default();
+    let mut ids = UniqueIds::new(usize::MAX);
+    for (message, results) in turns(&messages) {
+        match message.role {
+            Role::System | Role::Developer => {
+                system.push(message.content.text());
+            }
+            Role::User => {
+                let blocks = blocks(&message.content, |part| image_block(&part));
+                conversation.say(Speaker::User, blocks);
+            }
+            Role::Assistant if !conversation.0.is_empty() => {
+                let turn_ids: Vec<String> =
+                    message.tool_calls.iter().map(|call| call_id(call, &mut ids)).collect();
+                let mut said = blocks(&message.content, |part| thinking_block(&part));
+                let calls = message.tool_calls.iter().zip(&turn_ids);
+                said.extend(calls.map(|(call, id)| tool_use(call, id)));
+                conversation.say(Speaker::Assistant, said);
+                let answers = results.iter().zip(&turn_ids);
+                let answers = answers.map(|(result, id)| tool_result(result, id)).collect();
+                conversation.say(Speaker::User, answers);
+            }
+            Role::Assistant | Role::Tool | Role::Other(_) => {}
+        }
+    }
+    system.retain(|text| !is_blank(text));
+    let system = (!system.is_empty()).then(|| system.join("\n\n"));
+    Anthropic { system, messages: conversation.finish() }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Speaker {
+    User,
+    Assistant,
+}
+
+/// What was said by turns: the speakers alternate and none says nothing.
+#[derive(Default)]
+struct Conversation(Vec<(Speaker, Vec<Value>)>);
+
+impl Conversation {
+    fn say(&mut self, speaker: Speaker, blocks: Vec<Value>) {
+        if blocks.is_empty() {
+            return;
+        }
+        if speaker == Speaker::User {
+            self.end_assistant();
+        }
+        match self.0.last_mut() {
+            Some((last, said)) if *last == speaker => said.extend(blocks),
+            _ => self.0.push((speaker, blocks)),
+        }
+    }
+
+    /// The model's message may not end in a thought. One that was all thought is gone then.
+    fn end_assistant(&mut self) {
+        if let Some((Speaker::Assistant, blocks)) = self.0.last_mut() {
+            while blocks.last().is_some_and(is_thinking) {
+                blocks.pop();
+            }
+            if blocks.is_empty() {
+                self.0.pop();
+            }
+        }
+    }
+
+    fn finish(mut self) -> Vec<Value> {
+        self.end_assistant();
+        // A last message of the model is a beginning for it to go on with, and the API refuses
+        // one that ends in whitespace.
+        if let Some((Speaker::Assistant, blocks)) = self.0.last_mut()
+            && let Some(Value::String(text)) =
+                blocks.last_mut().and_then(|last| last.get_mut("text"))
+        {
+            text.truncate(text.trim_end().len());
+        }
+        let messages = self.0.into_iter().map(|(speaker, blocks)| {
+            let role = if speaker == Speaker::User { "user" } else { "assistant" };
+            json!({"role": role, "content": blocks})
+        });
+        messages.collect()
+    }
+}
+
+fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
+fn text_block(text: &str) -> Option<Value> {
+    (!is_blank(text)).then(|| json!({"type": "text", "text": text}))
+}
+
+/// The text of a content as blocks, and of its other parts those that `other` renders.
+fn blocks(content: &Content, other: impl Fn(Value) -> Option<Value>) -> Vec<Value> {
+    match content {
+        Content::Absent | Content::Null => Vec::new(),
+        Content::Text(text) => text_block(text).into_iter().collect(),
+        Content::Parts(parts) => {
+            let render = |part: &Part| match (part.text(), part) {
+                (Some(text), _) => text_block(&text),
+                (None, Part::Json(json)) => other(json.to_value()),
+                (None, Part::Text(_)) => None,
+            };
+            parts.iter().filter_map(render).collect()
+        }
+    }
+}
+
+fn image_block(part: &Value) -> Option<Value> {
+    Image::from_part(part)?.into_block()
+}
+
+fn is_thinking(block: &Value) -> bool {
+    matches!(block.get("type").and_then(Value::as_str), Some("thinking" | "redacted_thinking"))
+}
+
+/// A thought as the API made it. It takes none back that it has not signed.
+fn thinking_block(part: &Value) -> Option<Value> {
+    let text = |name: &str| part.get(name)?.as_str();
+    match text("type")? {
+        "thinking" => {
+            let signature = text("signature").filter(|signature| !signature.is_empty())?;
+            let thinking = text("thinking")?;
+            Some(json!({"type": "thinking", "thinking": thinking, "signature": signature}))
+        }
+        "redacted_thinking" => {
+            let data = text("data").filter(|data| !data.is_empty())?;
+            Some(json!({"type": "redacted_thinking", "data": data}))
+        }
+        _ => None,
+    }
+}
+
+/// An id that the API takes and that no earlier call of the prompt has.
+fn call_id(call: &ToolCall, ids: &mut UniqueIds) -> String {
+    ids.claim(&to_word(call.id.as_deref().unwrap_or_default()))
+}
+
+fn tool_use(call: &ToolCall, id: &str) -> Value {
+    let name = to_function_name(&call.name);
+    json!({"type": "tool_use", "id": id, "name": name, "input": input(&call.arguments)})
+}
+
+/// The arguments as the object that the API wants. No text at all is a call without arguments.
+fn input(arguments: &str) -> Value {
+    if is_blank(arguments) {
+        return Value::Object(Map::new());
+    }
+    match serde_json::from_str(arguments) {
+        Ok(Value::Object(members)) => Value::Object(members),
+        Ok(other) => json!({"arguments": other}),
+        Err(_) => json!({"arguments": arguments}),
+    }
+}
+
+/// A result without content is left without, which the API takes; empty text it does not.
+fn tool_result(result: &Message, id: &str) -> Value {
+    let mut block = Map::new();
+    block.insert("type".into(), "tool_result".into());
+    block.insert("tool_use_id".into(), id.into());
+    let is_error = result.extra("is_error").is_some_and(|json| json.as_str() == "true");
+    let content = match &result.content {
+        Content::Text(text) if !is_blank(text) => Value::from(text.as_str()),
+        // The API takes nothing but text in an error.
+        content if is_error => Value::Array(blocks(content, |_| None)),
+        content => Value::Array(blocks(content, |part| image_block(&part))),
+    };
+    if content.as_array().is_none_or(|blocks| !blocks.is_empty()) {
+        block.insert("content".into(), content);
+    }
+    if is_error {
+        block.insert("is_error".into(), true.into());
+    }
+    Value::Object(block)
+}

@@ -1,0 +1,110 @@
+//! Messages as OpenAI's Chat Completions API takes them.
+
+use serde_json::{Map, Value, json};
+
+use super::image::Image;
+use super::{is_function_name, to_function_name, turns};
+use crate::message::legal::{UniqueIds, legalize};
+use crate::message::{Content, Message, Part, Role, ToolCall};
+
+/// Characters of a call's id: the API refuses longer ones, and other providers make them.
+pub(super) const ID_CHARS_MAX: usize = 40;
+
+/// Renders messages for OpenAI's Chat Completions API.
+///
+/// The list is made legal first, so any list will do; [`check_openai`](super::check_openai)
+/// finds nothing to say about what comes out. Members and parts that the API does not take are
+/// left out: reasoning, images in a tool's result, anything of the source's own.
+///
+/// ```
+/// use sessionlog::{Message, check_openai, to_openai};
+///
+/// let prompt = to_openai(&[Message::system("Be brief."), Message::user("Hello")]);
+/// assert_eq!(prompt[1]["content"], "Hello");
+/// assert_eq!(check_openai(&prompt), Ok(()));
+/// ```
+pub fn to_openai(messages: &[Message]) -> Vec<Value> {
+    let (messages, _) = legalize(messages.to_vec());
+    let mut rendered = Vec::with_capacity(messages.len());
+    for (message, results) in turns(&messages) {
+        let ids = short_ids(&message.tool_calls);
+        rendered.extend(render(message, &ids));
+        for (result, id) in results.iter().zip(ids) {
+            let content = result.content.text();
+            rendered.push(json!({"role": "tool", "tool_call_id": id, "content": content}));
+        }
+    }
+    rendered
+}
+
+/// Ids that the API takes, different in one message.
+fn short_ids(calls: &[ToolCall]) -> Vec<String> {
+    let mut unique = UniqueIds::new(ID_CHARS_MAX);
+    let ids: Vec<&str> = calls.iter().filter_map(|call| call.id.as_deref()).collect();
+    let is_short = |id: &str| id.chars().count() <= ID_CHARS_MAX;
+    for id in ids.iter().filter(|id| is_short(id)) {
+        unique.reserve(id);
+    }
+    ids.iter().map(|id| if is_short(id) { (*id).to_owned() } else { unique.claim(id) }).collect()
+}
+
+/// `None` where nothing is left that the API takes.
+fn render(message: &Message, ids: &[String]) -> Option<Value> {
+    let content = match message.role {
+        Role::User => user_content(&message.content)?,
+        Role::System | Role::Developer => plain_content(&message.content)?,
+        Role::Assistant => {
+            let text = message.content.text();
+            match (text.is_empty(), ids.is_empty()) {
+                (true, true) => return None,
+                (true, false) => Value::Null,
+                (false, _) => Value::from(text),
+            }
+        }
+        Role::Tool | Role::Other(_) => return None,
+    };
+    let mut rendered = Map::new();
+    rendered.insert("role".into(), message.role.as_str().into());
+    rendered.insert("content".into(), content);
+    if let Some(name) = message.name.as_deref().filter(|name| is_function_name(name)) {
+        rendered.insert("name".into(), name.into());
+    }
+    if !ids.is_empty() {
+        let calls = message.tool_calls.iter().zip(ids).map(|(call, id)| render_call(call, id));
+        rendered.insert("tool_calls".into(), calls.collect());
+    }
+    Some(Value::Object(rendered))
+}
+
+fn render_call(call: &ToolCall, id: &str) -> Value {
+    let function = json!({"name": to_function_name(&call.name), "arguments": call.arguments});
+    json!({"id": id, "type": "function", "function": function})
+}
+
+fn plain_content(content: &Content) -> Option<Value> {
+    let text = content.text();
+    let is_something = !text.is_empty() || matches!(content, Content::Text(_));
+    is_something.then(|| Value::from(text))
+}
+
+fn user_content(content: &Content) -> Option<Value> {
+    let Content::Parts(parts) = content else { return plain_content(content) };
+    let parts: Vec<Value> = parts.iter().filter_map(user_part).collect();
+    (!parts.is_empty()).then_some(Value::Array(parts))
+}
+
+fn user_part(part: &Part) -> Option<Value> {
+    if let Some(text) = part.text() {
+        return (!text.is_empty()).then(|| json!({"type": "text", "text": text}));
+    }
+    let Part::Json(json) = part else { return None };
+    let part = json.to_value();
+    let mut image_url = json!({"url": Image::from_part(&part)?.into_url()});
+    let detail = part.get("image_url").and_then(|image| image.get("detail")?.as_str());
+    if let (Some(detail @ ("auto" | "low" | "high")), Some(members)) =
+        (detail, image_url.as_object_mut())
+    {
+        members.insert("detail".into(), detail.into());
+    }
+    Some(json!({"type": "image_url", "image_url": image_url}))
+}

@@ -1,0 +1,3 @@
+mod prompts;
+mod records;
+mod rules;
