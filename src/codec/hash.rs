@@ -1,0 +1,101 @@
+//! The hashes of the format, each under a context of its own, so that no hash of one kind can
+//! stand for one of another.
+
+use std::fmt;
+use std::sync::LazyLock;
+
+use blake3::Hasher;
+
+use crate::id::Digest;
+
+/// Commits to a body as it was first stored, without giving a short one away: the salt that
+/// goes in is random and leaves with the body.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Commitment(pub(crate) [u8; 32]);
+
+/// The hash of a header. The next header of the session holds it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Link(pub(crate) [u8; 32]);
+
+/// The hash of a group of commits and of the group before it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GroupLink(pub(crate) [u8; 32]);
+
+/// Deriving a key takes a hash of its own, so each is done once.
+static COMMITMENT: LazyLock<Hasher> =
+    LazyLock::new(|| Hasher::new_derive_key("sessionlog v1 body commitment"));
+static LINK: LazyLock<Hasher> =
+    LazyLock::new(|| Hasher::new_derive_key("sessionlog v1 event link"));
+static GROUP: LazyLock<Hasher> =
+    LazyLock::new(|| Hasher::new_derive_key("sessionlog v1 group link"));
+
+impl Commitment {
+    /// The commitment to a body under a salt.
+    pub(crate) fn to(salt: &[u8; 16], body: &[u8]) -> Self {
+        let mut hasher = COMMITMENT.clone();
+        hasher.update(salt);
+        hasher.update(&(body.len() as u64).to_le_bytes());
+        hasher.update(body);
+        Self(hasher.finalize().into())
+    }
+}
+
+impl Link {
+    /// What stands before a session's first event.
+    pub(crate) const START: Self = Self([0; 32]);
+
+    pub(crate) fn of_header(header: &[u8]) -> Self {
+        Self(LINK.clone().update(header).finalize().into())
+    }
+
+    /// The part that stands beside a frame, so that a damaged header shows by itself.
+    pub(crate) fn check(self) -> [u8; 8] {
+        self.0.first_chunk().copied().unwrap_or_default()
+    }
+}
+
+impl GroupLink {
+    /// What stands before a log's first group.
+    pub(crate) const START: Self = Self([0; 32]);
+}
+
+/// The link of a group: the one before it, where the group begins, and of each of its commits
+/// the session, the first seq, the number of events and the link of the last event.
+pub(crate) fn group_link(
+    previous: GroupLink,
+    first_position: u64,
+    commits: impl IntoIterator<Item = (Digest, u64, u32, Link)>,
+) -> GroupLink {
+    let mut hasher = GROUP.clone();
+    hasher.update(&previous.0);
+    hasher.update(&first_position.to_le_bytes());
+    for (session, first_seq, events, link) in commits {
+        hasher.update(&session.to_bytes());
+        hasher.update(&first_seq.to_le_bytes());
+        hasher.update(&events.to_le_bytes());
+        hasher.update(&link.0);
+    }
+    GroupLink(hasher.finalize().into())
+}
+
+fn hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
+impl fmt::Debug for Commitment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex(&self.0, f)
+    }
+}
+
+impl fmt::Debug for GroupLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex(&self.0, f)
+    }
+}
