@@ -1,0 +1,238 @@
+//! Every key of a log. The first byte is the class; integers are big-endian, so that the order
+//! of keys is the order of what they name.
+//!
+//! | class | key | value |
+//! |---|---|---|
+//! | `m` | - | the database's own record |
+//! | `f` | session, seq | frame |
+//! | `g` | first position | the commits of one group |
+//! | `i` | session, event id | seq, for ids that a caller gave |
+//! | `r` | session, run | the run's place and status |
+//! | `n` | session, number | run, for top-level runs |
+//! | `o` | session, run | nothing: the run is under way |
+//! | `y` | session, seq | nothing: a system message is there |
+//! | `s` | session, seq | snapshot of the view at that seq |
+//! | `c` | session | catalog entry |
+//! | `d` | scope, created at, session | nothing |
+//! | `u` | scope, updated at, session | nothing |
+//! | `k` | scope, session type | number of sessions |
+
+use std::ops::Bound;
+
+use super::{Order, Range};
+use crate::bytes::Reader;
+use crate::error::{Error, Result};
+use crate::id::{Digest, EventId};
+
+/// The class of a key: its first byte. Stored, so never used again for something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Class {
+    Meta = b'm',
+    Frame = b'f',
+    Group = b'g',
+    EventId = b'i',
+    Run = b'r',
+    RunNumber = b'n',
+    OpenRun = b'o',
+    SystemMessage = b'y',
+    Snapshot = b's',
+    Catalog = b'c',
+    Created = b'd',
+    Updated = b'u',
+    Count = b'k',
+}
+
+fn key(class: Class, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(class as u8);
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+pub(crate) fn meta() -> Vec<u8> {
+    key(Class::Meta, &[])
+}
+
+pub(crate) fn frame(session: Digest, seq: u64) -> Vec<u8> {
+    key(Class::Frame, &[&session.to_bytes(), &seq.to_be_bytes()])
+}
+
+pub(crate) fn group(first_position: u64) -> Vec<u8> {
+    key(Class::Group, &[&first_position.to_be_bytes()])
+}
+
+pub(crate) fn event_id(session: Digest, id: EventId) -> Vec<u8> {
+    key(Class::EventId, &[&session.to_bytes(), &id.to_bytes()])
+}
+
+pub(crate) fn run(session: Digest, run: Digest) -> Vec<u8> {
+    key(Class::Run, &[&session.to_bytes(), &run.to_bytes()])
+}
+
+pub(crate) fn run_number(session: Digest, number: u64) -> Vec<u8> {
+    key(Class::RunNumber, &[&session.to_bytes(), &number.to_be_bytes()])
+}
+
+pub(crate) fn open_run(session: Digest, run: Digest) -> Vec<u8> {
+    key(Class::OpenRun, &[&session.to_bytes(), &run.to_bytes()])
+}
+
+pub(crate) fn system_message(session: Digest, seq: u64) -> Vec<u8> {
+    key(Class::SystemMessage, &[&session.to_bytes(), &seq.to_be_bytes()])
+}
+
+pub(crate) fn snapshot(session: Digest, seq: u64) -> Vec<u8> {
+    key(Class::Snapshot, &[&session.to_bytes(), &seq.to_be_bytes()])
+}
+
+pub(crate) fn catalog(session: Digest) -> Vec<u8> {
+    key(Class::Catalog, &[&session.to_bytes()])
+}
+
+/// Time that sorts as bytes: the sign bit is turned over.
+fn sortable(at_us: i64) -> [u8; 8] {
+    (at_us.cast_unsigned() ^ (1 << 63)).to_be_bytes()
+}
+
+fn unsortable(bytes: [u8; 8]) -> i64 {
+    (u64::from_be_bytes(bytes) ^ (1 << 63)).cast_signed()
+}
+
+pub(crate) fn created(scope: Digest, at_us: i64, session: Digest) -> Vec<u8> {
+    key(Class::Created, &[&scope.to_bytes(), &sortable(at_us), &session.to_bytes()])
+}
+
+pub(crate) fn updated(scope: Digest, at_us: i64, session: Digest) -> Vec<u8> {
+    key(Class::Updated, &[&scope.to_bytes(), &sortable(at_us), &session.to_bytes()])
+}
+
+pub(crate) fn count(scope: Digest, session_type: u8) -> Vec<u8> {
+    key(Class::Count, &[&scope.to_bytes(), &[session_type]])
+}
+
+/// All keys.
+pub(crate) fn everything() -> Range {
+    Range { from: Bound::Unbounded, until: Bound::Unbounded, order: Order::Ascending }
+}
+
+/// All keys of a class.
+pub(crate) fn class_range(class: Class, order: Order) -> Range {
+    Range::prefix(&[class as u8], order)
+}
+
+/// All keys of a class in one session or scope.
+pub(crate) fn within(class: Class, session: Digest, order: Order) -> Range {
+    Range::prefix(&key(class, &[&session.to_bytes()]), order)
+}
+
+/// The keys of a class and a session from one seq to another, both included.
+pub(crate) fn seqs(class: Class, session: Digest, first: u64, last: u64, order: Order) -> Range {
+    let from = key(class, &[&session.to_bytes(), &first.to_be_bytes()]);
+    let until = key(class, &[&session.to_bytes(), &last.to_be_bytes()]);
+    Range { from: Bound::Included(from), until: Bound::Included(until), order }
+}
+
+/// The keys of a time index from one time to another, both included.
+pub(crate) fn times(class: Class, scope: Digest, since: i64, until: i64, order: Order) -> Range {
+    let scope = scope.to_bytes();
+    let from = key(class, &[&scope, &sortable(since)]);
+    let until = after_prefix(&key(class, &[&scope, &sortable(until)]));
+    Range {
+        from: Bound::Included(from),
+        until: until.map_or(Bound::Unbounded, Bound::Excluded),
+        order,
+    }
+}
+
+/// The first key behind all that begin so; `None` where there is none.
+pub(crate) fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut after = prefix.to_vec();
+    while let Some(last) = after.pop() {
+        if let Some(next) = last.checked_add(1) {
+            after.push(next);
+            return Some(after);
+        }
+    }
+    None
+}
+
+/// The session and the seq (or position, or number) in a key of a class that ends in one.
+pub(crate) fn parse_seq(bytes: &[u8]) -> Result<(Digest, u64)> {
+    let mut reader = Reader::new(bytes);
+    reader.u8()?;
+    let session = Digest(reader.array()?);
+    let seq = u64::from_be_bytes(reader.array()?);
+    end(reader)?;
+    Ok((session, seq))
+}
+
+/// The session and the run in a key of a class that ends in one.
+pub(crate) fn parse_run(bytes: &[u8]) -> Result<(Digest, Digest)> {
+    let mut reader = Reader::new(bytes);
+    reader.u8()?;
+    let parsed = (Digest(reader.array()?), Digest(reader.array()?));
+    end(reader)?;
+    Ok(parsed)
+}
+
+/// The position in a group's key.
+pub(crate) fn parse_group(bytes: &[u8]) -> Result<u64> {
+    let mut reader = Reader::new(bytes);
+    reader.u8()?;
+    let position = u64::from_be_bytes(reader.array()?);
+    end(reader)?;
+    Ok(position)
+}
+
+/// The time and the session in a time index's key.
+pub(crate) fn parse_time(bytes: &[u8]) -> Result<(i64, Digest)> {
+    let mut reader = Reader::new(bytes);
+    reader.slice(17)?;
+    let at_us = unsortable(reader.array()?);
+    let session = Digest(reader.array()?);
+    end(reader)?;
+    Ok((at_us, session))
+}
+
+fn end(reader: Reader<'_>) -> Result<()> {
+    if reader.rest().is_empty() { Ok(()) } else { Err(Error::corrupt("a key is too long")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn times_sort_as_they_run(a: i64, b: i64) {
+            let session = Digest::of_session("s");
+            let (first, second) = (created(Digest::NONE, a, session), created(Digest::NONE, b, session));
+            prop_assert_eq!(a.cmp(&b), first.cmp(&second));
+            prop_assert_eq!(parse_time(&first).unwrap(), (a, session));
+        }
+
+        #[test]
+        fn seqs_sort_as_they_count(a: u64, b: u64) {
+            let session = Digest::of_session("s");
+            prop_assert_eq!(a.cmp(&b), frame(session, a).cmp(&frame(session, b)));
+            prop_assert_eq!(parse_seq(&frame(session, a)).unwrap(), (session, a));
+        }
+
+        #[test]
+        fn what_comes_after_a_prefix_is_behind_all_that_begin_so(
+            prefix in proptest::collection::vec(any::<u8>(), 1..6),
+            rest in proptest::collection::vec(any::<u8>(), 0..6),
+        ) {
+            let whole = [prefix.as_slice(), &rest].concat();
+            match after_prefix(&prefix) {
+                Some(after) => prop_assert!(whole < after),
+                None => prop_assert!(prefix.iter().all(|byte| *byte == 0xff)),
+            }
+        }
+    }
+}
