@@ -1,0 +1,121 @@
+//! The sessions that match, in order.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::query::{SessionQuery, SortBy, SortOrder};
+use crate::codec::Frame;
+use crate::error::Result;
+use crate::id::Digest;
+use crate::index::Entry;
+use crate::limits::UPDATED_INDEX_LAG_US;
+use crate::log::{Log, Order, PageLimit, Range, key};
+use crate::stream;
+
+/// The matching sessions in order.
+///
+/// The index of updates may lag behind a session's last event, by less than a known time. So
+/// what is found is held back in `ahead` until nothing further along the index can precede it.
+pub(super) struct Candidates<'a> {
+    log: &'a Arc<dyn Log>,
+    query: &'a SessionQuery,
+    published: u64,
+    range: Option<Range>,
+    found: std::vec::IntoIter<(i64, Digest)>,
+    ahead: BTreeSet<(i64, Digest)>,
+    /// How far along the index the walk has come.
+    reached: Option<i64>,
+}
+
+impl<'a> Candidates<'a> {
+    pub(super) fn new(log: &'a Arc<dyn Log>, query: &'a SessionQuery, published: u64) -> Self {
+        let order = match query.order {
+            SortOrder::Ascending => Order::Ascending,
+            SortOrder::Descending => Order::Descending,
+        };
+        let (class, since, until) = match query.sort {
+            SortBy::CreatedAt => {
+                let since = query.since_us.unwrap_or(i64::MIN);
+                (key::Class::Created, since, query.until_us.unwrap_or(i64::MAX))
+            }
+            SortBy::UpdatedAt => (key::Class::Updated, i64::MIN, i64::MAX),
+        };
+        let range = Some(key::times(class, query.scope(), since, until, order));
+        let (found, ahead) = (Vec::new().into_iter(), BTreeSet::new());
+        Self { log, query, published, range, found, ahead, reached: None }
+    }
+
+    pub(super) fn next(&mut self) -> Result<Option<Digest>> {
+        loop {
+            if let Some(session) = self.settled() {
+                return Ok(Some(session));
+            }
+            let Some((indexed_at_us, session)) = self.next_indexed()? else {
+                self.reached = None;
+                return Ok(self.pop_ahead());
+            };
+            self.reached = Some(indexed_at_us);
+            if let Some(at_us) = self.sort_time(indexed_at_us, session)? {
+                self.ahead.insert((at_us, session));
+            }
+        }
+    }
+
+    /// The first of those held back, if nothing further along the index can precede it.
+    fn settled(&mut self) -> Option<Digest> {
+        let reached = self.reached?;
+        let is_settled = match (self.query.order, self.query.sort) {
+            (_, SortBy::CreatedAt) => true,
+            // All that follows was indexed at `reached` or before it.
+            (SortOrder::Descending, SortBy::UpdatedAt) => {
+                self.ahead.last().is_some_and(|(at_us, _)| *at_us >= reached + UPDATED_INDEX_LAG_US)
+            }
+            // All that follows was indexed at `reached` or after it, and updated no earlier.
+            (SortOrder::Ascending, SortBy::UpdatedAt) => {
+                self.ahead.first().is_some_and(|(at_us, _)| *at_us <= reached)
+            }
+        };
+        if is_settled { self.pop_ahead() } else { None }
+    }
+
+    fn pop_ahead(&mut self) -> Option<Digest> {
+        let next = match self.query.order {
+            SortOrder::Ascending => self.ahead.pop_first(),
+            SortOrder::Descending => self.ahead.pop_last(),
+        };
+        next.map(|(_, session)| session)
+    }
+
+    fn next_indexed(&mut self) -> Result<Option<(i64, Digest)>> {
+        if let Some(next) = self.found.next() {
+            return Ok(Some(next));
+        }
+        let Some(range) = self.range.take() else { return Ok(None) };
+        let records = self.query.limit.clamp(16, PageLimit::default().records);
+        let page = self.log.page(&range, PageLimit::records(records))?;
+        self.range = page.last().map(|record| range.behind(&record.key));
+        let found: Result<Vec<_>> =
+            page.iter().map(|record| key::parse_time(&record.key)).collect();
+        self.found = found?.into_iter();
+        Ok(self.found.next())
+    }
+
+    /// The time the session sorts by, if it matches and is there for readers.
+    fn sort_time(&self, indexed_at_us: i64, session: Digest) -> Result<Option<i64>> {
+        let Some(entry) = Entry::load(&**self.log, session)? else { return Ok(None) };
+        if !self.query.matches(&entry) {
+            return Ok(None);
+        }
+        let head = stream::head_seq(&**self.log, session, self.published)?;
+        if head == 0 {
+            return Ok(None);
+        }
+        match self.query.sort {
+            SortBy::CreatedAt => Ok(Some(indexed_at_us)),
+            SortBy::UpdatedAt => {
+                let frame = self.log.get(&key::frame(session, head))?.unwrap_or_default();
+                Ok(Some(Frame::parse(&frame)?.header.recorded_at_us))
+            }
+        }
+    }
+}

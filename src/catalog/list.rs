@@ -1,0 +1,66 @@
+//! A page of sessions at the cost of a page.
+
+use std::sync::Arc;
+
+use super::candidates::Candidates;
+use super::query::SessionQuery;
+use crate::bytes::Reader;
+use crate::error::Result;
+use crate::event::SessionType;
+use crate::log::{Log, key};
+use crate::projection::SessionView;
+use crate::{replay, stream};
+
+/// A page of sessions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionPage {
+    /// The sessions of this page, each as it is now.
+    pub sessions: Vec<SessionView>,
+    /// How many sessions there are on all pages together.
+    pub total: u64,
+}
+
+/// Reads a page of sessions.
+pub(crate) fn list(
+    log: &Arc<dyn Log>,
+    query: &SessionQuery,
+    published: u64,
+) -> Result<SessionPage> {
+    query.check()?;
+    let skipped = (query.page - 1).saturating_mul(query.limit);
+    let wanted = skipped.saturating_add(query.limit);
+    let counted = if query.is_unfiltered() { Some(count(&**log, query)?) } else { None };
+    let mut candidates = Candidates::new(log, query, published);
+    let mut page = Vec::new();
+    let mut matching = 0_u64;
+    while let Some(session) = candidates.next()? {
+        let place = usize::try_from(matching).unwrap_or(usize::MAX);
+        if (skipped..wanted).contains(&place) {
+            page.push(session);
+        }
+        matching += 1;
+        // Without a count the walk goes on, to make one.
+        if counted.is_some() && place + 1 >= wanted {
+            break;
+        }
+    }
+    let mut sessions = Vec::with_capacity(page.len());
+    for session in page {
+        let head = stream::head_seq(&**log, session, published)?;
+        sessions.push(replay::view_at(log, session, head)?);
+    }
+    Ok(SessionPage { sessions, total: counted.unwrap_or(matching) })
+}
+
+/// The number of sessions in a scope, by type where one is asked for.
+fn count(log: &dyn Log, query: &SessionQuery) -> Result<u64> {
+    let all = [SessionType::Agent, SessionType::Team, SessionType::Workflow];
+    let mut total = 0;
+    for session_type in all {
+        if query.session_type.is_none_or(|wanted| wanted == session_type) {
+            let bytes = log.get(&key::count(query.scope(), session_type as u8))?;
+            total += bytes.map_or(Ok(0), |bytes| Reader::new(&bytes).u64())?;
+        }
+    }
+    Ok(total)
+}

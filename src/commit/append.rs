@@ -1,0 +1,205 @@
+//! One append as it goes into the queue: encoded, hashed and checked by its own thread, so that
+//! the commit thread only has to place it.
+
+use crate::access::Access;
+use crate::codec::{Commitment, EncodedBody};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Created, EventBody, EventKind, NewEvent, RunStatus};
+use crate::id::{Digest, EventId, check_name};
+use crate::limits;
+use crate::message::Role;
+
+/// What a writer insists on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Expected {
+    /// Nothing: the events join whatever is there.
+    #[default]
+    Any,
+    /// The session's last seq is this one; 0 for a session that does not exist yet.
+    Seq(u64),
+}
+
+/// An append, ready to be placed.
+#[derive(Debug)]
+pub(crate) struct Append {
+    pub(crate) session: Digest,
+    pub(crate) session_id: String,
+    pub(crate) access: Access,
+    pub(crate) expected: Expected,
+    pub(crate) events: Vec<Prepared>,
+}
+
+/// An event whose body is encoded and committed to. What the commit thread adds is its place.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) body: EncodedBody,
+    pub(crate) salt: [u8; 16],
+    pub(crate) commitment: Commitment,
+    pub(crate) id: Option<EventId>,
+    pub(crate) run: Digest,
+    pub(crate) effect: Effect,
+}
+
+/// What an event changes in the indexes.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    None,
+    Created(Box<Created>),
+    Renamed(Option<String>),
+    OwnerChanged(Option<String>),
+    RunStarted {
+        run_id: String,
+        is_top_level: bool,
+    },
+    RunStatus(RunStatus),
+    Resumed,
+    /// Something inside a run, which must be under way.
+    InRun,
+    SystemMessage,
+}
+
+impl Append {
+    pub(crate) fn prepare(
+        session_id: &str,
+        access: Access,
+        expected: Expected,
+        events: Vec<NewEvent>,
+    ) -> Result<Self> {
+        check_name("session id", session_id)?;
+        if events.is_empty() {
+            return Err(Error::invalid("an append needs at least one event"));
+        }
+        check_limit("commit", events.len(), limits::COMMIT_EVENTS_MAX)?;
+        let mut salts = Salts::for_events(events.len())?;
+        let mut prepared = Vec::with_capacity(events.len());
+        let mut bytes = 0;
+        for event in events {
+            let event = Prepared::new(event, salts.next())?;
+            bytes += event.body.bytes.len();
+            check_limit("commit in bytes", bytes, limits::COMMIT_BYTES_MAX)?;
+            prepared.push(event);
+        }
+        let session = Digest::of_session(session_id);
+        let session_id = session_id.to_owned();
+        Ok(Self { session, session_id, access, expected, events: prepared })
+    }
+}
+
+impl Prepared {
+    fn new(event: NewEvent, salt: [u8; 16]) -> Result<Self> {
+        let NewEvent { body, run_id, id } = event;
+        check_body(&body)?;
+        let run = match &run_id {
+            Some(run_id) => {
+                check_name("run id", run_id)?;
+                Digest::of_run(run_id)
+            }
+            None if needs_run(body.kind()) => {
+                return Err(Error::invalid(format!("{} needs a run", body.kind())));
+            }
+            None => Digest::NONE,
+        };
+        if let EventBody::RunStarted(started) = &body
+            && run_id.as_ref() != Some(&started.run_id)
+        {
+            return Err(Error::invalid("a run starts under its own id"));
+        }
+        let encoded = EncodedBody::encode(&body)?;
+        let commitment = Commitment::to(&salt, &encoded.bytes);
+        let effect = Effect::of(body, !run.is_none());
+        Ok(Self { body: encoded, salt, commitment, id, run, effect })
+    }
+}
+
+impl Effect {
+    fn of(body: EventBody, is_in_run: bool) -> Self {
+        match body {
+            EventBody::Created(created) => Self::Created(Box::new(created)),
+            EventBody::Renamed(renamed) => Self::Renamed(renamed.name),
+            EventBody::OwnerChanged(changed) => Self::OwnerChanged(changed.user_id),
+            EventBody::RunStarted(started) => Self::RunStarted {
+                run_id: started.run_id,
+                is_top_level: started.parent_run_id.is_none(),
+            },
+            EventBody::RunPaused(_) => Self::RunStatus(RunStatus::Paused),
+            EventBody::RunResumed(_) => Self::Resumed,
+            EventBody::RunFinished(finished) => Self::RunStatus(finished.status),
+            EventBody::MessageAdded(added) if added.message.role == Role::System => {
+                Self::SystemMessage
+            }
+            _ if is_in_run => Self::InRun,
+            _ => Self::None,
+        }
+    }
+}
+
+fn needs_run(kind: EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::RunStarted
+            | EventKind::MessageAdded
+            | EventKind::ToolExecuted
+            | EventKind::RunPaused
+            | EventKind::RunResumed
+            | EventKind::RunFinished
+    )
+}
+
+/// Checks what a body says beyond its types.
+fn check_body(body: &EventBody) -> Result<()> {
+    match body {
+        EventBody::Created(created) => {
+            let ids = [
+                ("user id", &created.user_id),
+                ("agent id", &created.agent_id),
+                ("team id", &created.team_id),
+                ("workflow id", &created.workflow_id),
+            ];
+            for (what, id) in ids {
+                id.as_ref().map_or(Ok(()), |id| check_name(what, id))?;
+            }
+            for json in [&created.metadata, &created.state].into_iter().flatten() {
+                if !json.as_str().starts_with('{') {
+                    return Err(Error::invalid("metadata and state must be JSON objects"));
+                }
+            }
+            Ok(())
+        }
+        EventBody::Renamed(renamed) => match &renamed.name {
+            Some(name) if name.trim().is_empty() => Err(Error::invalid("a name must not be empty")),
+            Some(name) => check_limit("session name", name.len(), limits::NAME_BYTES_MAX),
+            None => Ok(()),
+        },
+        EventBody::OwnerChanged(changed) => {
+            changed.user_id.as_ref().map_or(Ok(()), |user_id| check_name("user id", user_id))
+        }
+        EventBody::RunFinished(finished) if !finished.status.is_terminal() => {
+            Err(Error::invalid(format!("a run does not finish as {}", finished.status)))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_limit(what: &'static str, actual: usize, max: usize) -> Result<()> {
+    if actual <= max {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Limit { what, actual: actual as u64, max: max as u64 }))
+}
+
+/// Random salts, fetched from the operating system for a whole append at once.
+struct Salts(Vec<u8>);
+
+impl Salts {
+    fn for_events(events: usize) -> Result<Self> {
+        let mut bytes = vec![0; events * 16];
+        getrandom::fill(&mut bytes)
+            .map_err(|error| Error::io(std::io::Error::other(error.to_string())))?;
+        Ok(Self(bytes))
+    }
+
+    fn next(&mut self) -> [u8; 16] {
+        let rest = self.0.len().saturating_sub(16);
+        self.0.split_off(rest).first_chunk().copied().unwrap_or_default()
+    }
+}

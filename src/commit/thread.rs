@@ -1,0 +1,131 @@
+//! The commit thread: wait, drain what waits, place it, apply it, sync once, then answer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_channel::Receiver;
+
+use super::append::Append;
+use super::group::{Group, Head, Placed};
+use super::tail::Tails;
+use super::ticket::{Receipt, Resolver};
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::Digest;
+use crate::limits::GROUP_APPENDS_MAX;
+use crate::log::{Durability, Log};
+use crate::snapshot;
+
+/// What goes through the queue.
+pub(super) enum Request {
+    Append(Box<Append>, Resolver),
+    Close,
+}
+
+/// What the commit thread owns.
+pub(super) struct CommitThread {
+    pub(super) log: Arc<dyn Log>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) log_id: [u8; 16],
+    pub(super) durability: Durability,
+    pub(super) head: Head,
+    /// The last position that readers may see.
+    pub(super) published: Arc<AtomicU64>,
+    pub(super) queue: Receiver<Request>,
+    pub(super) tails: Tails,
+    /// Set by the first write that failed: what is on disk is not known any more.
+    pub(super) poison: Option<Error>,
+}
+
+impl CommitThread {
+    pub(super) fn run(mut self) {
+        while let Ok(Request::Append(append, resolver)) = self.queue.recv() {
+            if !self.commit_group(append, resolver) {
+                break;
+            }
+        }
+        // What still waits is answered by the resolvers' drop.
+    }
+
+    /// Commits one group. Returns whether the thread should go on.
+    fn commit_group(&mut self, append: Box<Append>, resolver: Resolver) -> bool {
+        let mut waiting = Vec::with_capacity(1);
+        let mut sessions = Vec::with_capacity(1);
+        let mut goes_on = true;
+        let log = Arc::clone(&self.log);
+        let mut group = Group::new(&*log, self.log_id, self.clock.now_us(), self.head);
+        let mut next = Some((append, resolver));
+        while let Some((append, resolver)) = next.take() {
+            match self.admit(&mut group, &append) {
+                Ok(receipt) => {
+                    sessions.push(append.session);
+                    waiting.push((append.session_id, resolver, receipt));
+                }
+                Err(error) => {
+                    resolver.resolve(Err(error.context(format!("session {}", append.session_id))));
+                }
+            }
+            if waiting.len() >= GROUP_APPENDS_MAX || group.is_full() {
+                break;
+            }
+            match self.queue.try_recv() {
+                Ok(Request::Append(append, resolver)) => next = Some((append, resolver)),
+                Ok(Request::Close) => goes_on = false,
+                Err(_) => {}
+            }
+        }
+        let written = group.finish().map_or(Ok(Vec::new()), |placed| self.write(placed));
+        self.answer(waiting, &sessions, written);
+        goes_on
+    }
+
+    fn admit(&mut self, group: &mut Group<'_>, append: &Append) -> Result<Receipt> {
+        if let Some(poison) = &self.poison {
+            return Err(poison.clone());
+        }
+        let tail = self.tails.get(&*self.log, append.session)?;
+        group.admit(tail, append)
+    }
+
+    /// Applies and syncs a group, then lets readers see it.
+    fn write(&mut self, placed: Placed) -> Result<Vec<(Digest, u64)>> {
+        let Placed { batch, head, due } = placed;
+        self.log.apply(&batch)?;
+        self.log.sync(self.durability, head.position)?;
+        self.head = head;
+        // Published after the sync: no reader sees an event that a crash could take back.
+        self.published.store(head.position, Ordering::Release);
+        Ok(due)
+    }
+
+    fn answer(
+        &mut self,
+        waiting: Vec<(String, Resolver, Receipt)>,
+        sessions: &[Digest],
+        written: Result<Vec<(Digest, u64)>>,
+    ) {
+        match written {
+            Ok(due) => {
+                for (_, resolver, receipt) in waiting {
+                    resolver.resolve(Ok(receipt));
+                }
+                for session in sessions {
+                    self.tails.settle(*session);
+                }
+                // After the answers, so that no writer waits for it. Snapshots can be lost: a
+                // reader that misses one folds from the one before.
+                snapshot::write_due(&self.log, &due);
+            }
+            Err(error) => {
+                // A sync that failed may have lost what it was given, and a second try would
+                // succeed without it. Nothing is written until the log is opened again.
+                let reason = error.to_string();
+                self.poison = Some(Error::new(ErrorKind::Poisoned { reason }));
+                self.tails.clear();
+                for (session_id, resolver, _) in waiting {
+                    resolver.resolve(Err(error.clone().context(format!("session {session_id}"))));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Which part of the history goes to the model.
+
+use std::collections::HashSet;
+
+use super::RunView;
+use crate::event::RunStatus;
+use crate::message::{Message, Role, ToolCall, legalize};
+
+/// The part of the history that goes to the model. The defaults are the seed documents': the
+/// last three runs, no member runs, nothing of runs that were paused, cancelled, failed or
+/// replaced, and no copies of earlier history.
+///
+/// Whatever is cut, the messages that come out can be sent to a provider as they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub(crate) runs: RunCount,
+    pub(crate) messages: Option<usize>,
+    pub(crate) max_tool_calls: Option<usize>,
+    pub(crate) skip_roles: HashSet<Role>,
+    pub(crate) statuses: HashSet<RunStatus>,
+    pub(crate) include_member_runs: bool,
+    pub(crate) include_history: bool,
+}
+
+/// How many runs a window reaches back over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RunCount {
+    /// Nobody said: the seed documents' three, or any number where messages are counted.
+    Default,
+    Last(usize),
+    All,
+}
+
+/// `num_history_runs` of the seed documents.
+const RUNS_DEFAULT: usize = 3;
+
+impl Default for Window {
+    fn default() -> Self {
+        Self {
+            runs: RunCount::Default,
+            messages: None,
+            max_tool_calls: None,
+            skip_roles: HashSet::new(),
+            statuses: [RunStatus::Running, RunStatus::Completed, RunStatus::Interrupted].into(),
+            include_member_runs: false,
+            include_history: false,
+        }
+    }
+}
+
+impl Window {
+    /// How many runs there may be at most.
+    pub(crate) fn runs_max(&self) -> Option<usize> {
+        match self.runs {
+            RunCount::Default if self.messages.is_none() => Some(RUNS_DEFAULT),
+            RunCount::Default | RunCount::All => None,
+            RunCount::Last(count) => Some(count),
+        }
+    }
+
+    /// Whether the messages of a run go to the model.
+    pub(crate) fn takes_run(&self, run: &RunView) -> bool {
+        self.statuses.contains(&run.status) && (self.include_member_runs || !run.is_member_run())
+    }
+
+    /// Whether a message of a run goes to the model. System messages are chosen apart.
+    pub(crate) fn takes_message(&self, message: &Message) -> bool {
+        message.role != Role::System
+            && (self.include_history || !message.from_history)
+            && !self.skip_roles.contains(&message.role)
+    }
+
+    /// The window over the last runs, oldest first. `system` is the newest system message of
+    /// the session, which may be older than every run of the window.
+    pub(crate) fn select(&self, runs: &[RunView], system: Option<Message>) -> Vec<Message> {
+        let taken: Vec<&RunView> = runs.iter().filter(|run| self.takes_run(run)).collect();
+        let skipped = self.runs_max().map_or(0, |count| taken.len().saturating_sub(count));
+        let mut messages: Vec<Message> = taken
+            .into_iter()
+            .skip(skipped)
+            .flat_map(|run| run.messages.iter().map(|(_, message)| message))
+            .filter(|message| self.takes_message(message))
+            .cloned()
+            .collect();
+        let system = system.filter(|_| !self.skip_roles.contains(&Role::System));
+        if let Some(count) = self.messages {
+            let room = count.saturating_sub(usize::from(system.is_some()));
+            messages.drain(..messages.len().saturating_sub(room));
+        }
+        let messages = system.into_iter().chain(messages).collect();
+        let (mut messages, _) = legalize(messages);
+        if let Some(count) = self.max_tool_calls {
+            messages = keep_last_calls(messages, count);
+        }
+        messages
+    }
+}
+
+/// Keeps the results of the last calls. In a legal list a call's results stand right behind
+/// its message, in the order of the calls, so a call and its result are dropped as one.
+fn keep_last_calls(messages: Vec<Message>, count: usize) -> Vec<Message> {
+    let calls: usize = messages.iter().map(|message| message.tool_calls.len()).sum();
+    let mut calls_to_drop = calls.saturating_sub(count);
+    let mut results_to_drop = calls_to_drop;
+    let mut kept = Vec::with_capacity(messages.len());
+    for mut message in messages {
+        if message.role == Role::Tool {
+            if results_to_drop > 0 {
+                results_to_drop -= 1;
+                continue;
+            }
+        } else if !message.tool_calls.is_empty() {
+            let dropped = calls_to_drop.min(message.tool_calls.len());
+            calls_to_drop -= dropped;
+            message.tool_calls.drain(..dropped);
+            if message.tool_calls.is_empty() && message.content.is_empty() {
+                continue;
+            }
+        }
+        kept.push(message);
+    }
+    kept
+}
+
+/// The calls of all runs, newest run first, at most `limit` of them. The order is the seed
+/// framework's `get_tool_calls`: inside a run calls keep their order.
+pub(crate) fn tool_calls(runs: &[RunView], limit: Option<usize>) -> Vec<ToolCall> {
+    runs.iter()
+        .rev()
+        .flat_map(|run| run.messages.iter())
+        .flat_map(|(_, message)| message.tool_calls.iter().cloned())
+        .take(limit.unwrap_or(usize::MAX))
+        .collect()
+}

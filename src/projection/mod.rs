@@ -1,0 +1,20 @@
+//! Views as pure folds of events: the same events give the same view, every time.
+
+mod history;
+mod record;
+mod runs;
+mod session;
+
+pub(crate) use self::history::{RunCount, Window, tool_calls};
+pub use self::record::{run_record, session_record};
+pub use self::runs::{RunView, Runs};
+pub use self::session::{Import, OpenRun, SessionView, Summary};
+
+use crate::event::Event;
+
+/// A fold of events into a view. No clock, no disk, no failure: what an event says is checked
+/// before it is stored.
+pub trait Projection {
+    /// Takes one more event in. Events come in order of seq, without a gap.
+    fn apply(&mut self, event: &Event);
+}

@@ -1,0 +1,211 @@
+//! The session without its messages: bounded however long the session is.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Projection;
+use crate::event::{
+    Created, Event, EventBody, RunFinished, RunStarted, RunStatus, SessionType, SummaryWritten,
+    apply_ops,
+};
+use crate::json::Json;
+use crate::message::Metrics;
+
+/// A session as of a point: everything but its messages and runs, which are read when asked
+/// for. Its size follows the state and the metadata, not the number of turns.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct SessionView {
+    /// The last seq that is folded in; 0 before the first event.
+    pub seq: u64,
+    /// The session's id.
+    pub session_id: String,
+    /// What it is a conversation with.
+    pub session_type: SessionType,
+    /// Whose it is.
+    pub user_id: Option<String>,
+    /// The agent, in an agent's session.
+    pub agent_id: Option<String>,
+    /// The team, in a team's session.
+    pub team_id: Option<String>,
+    /// The workflow, in a workflow's session.
+    pub workflow_id: Option<String>,
+    /// The agent's, team's or workflow's configuration.
+    pub component_data: Option<Json>,
+    /// The application's own data about the session.
+    pub metadata: Map<String, Value>,
+    /// The session's name.
+    pub name: Option<String>,
+    /// The session's state.
+    pub state: Map<String, Value>,
+    /// The summaries that hold, oldest first; the last one is current.
+    pub summaries: Vec<Summary>,
+    /// What all runs spent, each counted once.
+    pub metrics: Metrics,
+    /// When the session began, in microseconds since 1970.
+    pub created_at_us: i64,
+    /// When its last event was recorded.
+    pub updated_at_us: i64,
+    /// How many top-level runs have started.
+    pub run_count: u64,
+    /// How many messages were added.
+    pub message_count: u64,
+    /// How many tool calls the messages make.
+    pub tool_call_count: u64,
+    /// The runs that have not ended, by digest.
+    pub open_runs: BTreeMap<String, OpenRun>,
+    /// Where the session was imported from, most recent last.
+    pub imports: Vec<Import>,
+}
+
+/// A summary of a part of the session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The seq of the event that wrote it.
+    pub seq: u64,
+    /// The text.
+    pub summary: String,
+    /// What it is about.
+    pub topics: Vec<String>,
+    /// The first seq it covers.
+    pub first_seq: u64,
+    /// The last seq it covers.
+    pub last_seq: u64,
+    /// The model that wrote it.
+    pub model: Option<String>,
+    /// When it was written, in microseconds since 1970.
+    pub updated_at_us: i64,
+}
+
+/// A run that has not ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OpenRun {
+    /// The run's id; empty where a view begins behind the run's start.
+    pub run_id: String,
+    /// Running or paused.
+    pub status: RunStatus,
+    /// What the session's metrics already count for it.
+    pub counted: Metrics,
+}
+
+/// Where events came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Import {
+    /// The transcript format.
+    pub format: String,
+    /// The file's name.
+    pub source: String,
+    /// The source's data about the whole conversation.
+    pub data: Option<Json>,
+}
+
+impl SessionView {
+    /// The current summary.
+    pub fn summary(&self) -> Option<&Summary> {
+        self.summaries.last()
+    }
+
+    /// The agent, team or workflow, whichever the session is a conversation with.
+    pub fn component_id(&self) -> Option<&str> {
+        match self.session_type {
+            SessionType::Agent => self.agent_id.as_deref(),
+            SessionType::Team => self.team_id.as_deref(),
+            SessionType::Workflow => self.workflow_id.as_deref(),
+        }
+    }
+
+    fn create(&mut self, created: &Created, event: &Event) {
+        self.session_id.clone_from(&created.session_id);
+        self.session_type = created.session_type;
+        self.user_id.clone_from(&created.user_id);
+        self.agent_id.clone_from(&created.agent_id);
+        self.team_id.clone_from(&created.team_id);
+        self.workflow_id.clone_from(&created.workflow_id);
+        self.component_data.clone_from(&created.component_data);
+        self.metadata = object(created.metadata.as_ref());
+        self.state = object(created.state.as_ref());
+        self.created_at_us = event.recorded_at_us;
+    }
+
+    fn start_run(&mut self, started: &RunStarted, event: &Event) {
+        self.run_count += u64::from(started.parent_run_id.is_none());
+        let run_id = started.run_id.clone();
+        let run = OpenRun { run_id, status: RunStatus::Running, counted: Metrics::default() };
+        self.open_runs.insert(event.run.to_string(), run);
+    }
+
+    /// The run's metrics replace what was counted for it before.
+    fn finish_run(&mut self, finished: &RunFinished, event: &Event) {
+        let counted = self.open_runs.remove(&event.run.to_string()).map(|run| run.counted);
+        if let Some(metrics) = &finished.metrics {
+            self.metrics.subtract(&counted.unwrap_or_default());
+            self.metrics.add(metrics);
+        }
+    }
+
+    fn set_open(&mut self, event: &Event, status: RunStatus, counted: Option<Metrics>) {
+        let run = self.open_runs.entry(event.run.to_string()).or_insert_with(|| OpenRun {
+            run_id: String::new(),
+            status,
+            counted: Metrics::default(),
+        });
+        run.status = status;
+        if let Some(counted) = counted {
+            run.counted = counted;
+        }
+    }
+
+    fn write_summary(&mut self, written: &SummaryWritten, event: &Event) {
+        self.summaries.push(Summary {
+            seq: event.seq,
+            summary: written.summary.clone(),
+            topics: written.topics.clone(),
+            first_seq: written.first_seq,
+            last_seq: written.last_seq,
+            model: written.model.clone(),
+            updated_at_us: event.recorded_at_us,
+        });
+    }
+}
+
+fn object(json: Option<&Json>) -> Map<String, Value> {
+    match json.map(Json::to_value) {
+        Some(Value::Object(map)) => map,
+        _ => Map::new(),
+    }
+}
+
+impl Projection for SessionView {
+    fn apply(&mut self, event: &Event) {
+        self.seq = event.seq;
+        self.updated_at_us = event.recorded_at_us;
+        match &event.body {
+            EventBody::Created(created) => self.create(created, event),
+            EventBody::Renamed(renamed) => self.name.clone_from(&renamed.name),
+            EventBody::MetadataChanged(changed) => apply_ops(&mut self.metadata, &changed.ops),
+            EventBody::OwnerChanged(changed) => self.user_id.clone_from(&changed.user_id),
+            EventBody::StateChanged(changed) => apply_ops(&mut self.state, &changed.ops),
+            EventBody::RunStarted(started) => self.start_run(started, event),
+            EventBody::RunPaused(_) => self.set_open(event, RunStatus::Paused, None),
+            EventBody::RunResumed(resumed) => {
+                self.set_open(event, RunStatus::Running, resumed.counted);
+            }
+            EventBody::RunFinished(finished) => self.finish_run(finished, event),
+            EventBody::MessageAdded(added) => {
+                self.message_count += 1;
+                self.tool_call_count += added.message.tool_calls.len() as u64;
+            }
+            EventBody::SummaryWritten(written) => self.write_summary(written, event),
+            EventBody::SummaryWithdrawn(withdrawn) => {
+                self.summaries.retain(|summary| summary.seq != withdrawn.seq);
+            }
+            EventBody::ImportedFrom(imported) => self.imports.push(Import {
+                format: imported.format.clone(),
+                source: imported.source.clone(),
+                data: imported.data.clone(),
+            }),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! One session's events as they lie in the log, each checked on its way out.
+
+mod back;
+mod forward;
+
+pub(crate) use self::back::EventsBack;
+pub use self::forward::Events;
+
+use crate::codec::Frame;
+use crate::error::Result;
+use crate::id::Digest;
+use crate::log::{Log, Order, PageLimit, key};
+
+/// The last seq of a session that readers may see; 0 where there is no session.
+pub(crate) fn head_seq(log: &dyn Log, session: Digest, published: u64) -> Result<u64> {
+    let mut range = key::within(key::Class::Frame, session, Order::Descending);
+    loop {
+        let page = log.page(&range, PageLimit::records(1))?;
+        let Some(record) = page.first() else { return Ok(0) };
+        let (_, seq) = key::parse_seq(&record.key)?;
+        // What is applied but not synced yet is not there for readers. A frame too damaged to
+        // say where it is counts as the head, so that the reader meets its damage.
+        match Frame::parse(&record.value) {
+            Ok(frame) if frame.position > published => range = range.behind(&record.key),
+            _ => return Ok(seq),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The catalog and the indexes over all sessions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Report;
+use crate::bytes::Reader;
+use crate::error::Result;
+use crate::id::Digest;
+use crate::index::Entry;
+use crate::log::{Log, Order, PageLimit, Record, key};
+
+/// Compares the catalog with its indexes and counts; returns its entries.
+pub(super) fn check(
+    log: &Arc<dyn Log>,
+    ends: &BTreeMap<Digest, u64>,
+    published: u64,
+    report: &mut Report,
+) -> Result<BTreeMap<Digest, Entry>> {
+    let entries = entries(log, ends, report)?;
+    let mut created = BTreeSet::new();
+    let mut updated = BTreeSet::new();
+    let mut counts: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
+    for (session, entry) in &entries {
+        for scope in entry.scopes() {
+            created.insert(key::created(scope, entry.created_at_us, *session));
+            updated.insert(key::updated(scope, entry.touched_at_us, *session));
+            *counts.entry(key::count(scope, entry.session_type as u8)).or_default() += 1;
+        }
+    }
+    // While others write, entries and indexes are read at different times: a session that is
+    // newer than the check is not its business.
+    let is_quiet = last_position(log)? == published;
+    if !is_quiet {
+        return Ok(entries);
+    }
+    for (class, wanted) in [(key::Class::Created, created), (key::Class::Updated, updated)] {
+        let stored: BTreeSet<_> =
+            records(log, class)?.into_iter().map(|record| record.key).collect();
+        for key in stored.symmetric_difference(&wanted) {
+            let session = key::parse_time(key).map(|(_, session)| session.to_string()).ok();
+            let fault = if stored.contains(key) { "too much" } else { "too little" };
+            report.add(session, None, format!("an index of the catalog holds {fault}"));
+        }
+    }
+    for record in records(log, key::Class::Count)? {
+        let wanted = counts.remove(&record.key).unwrap_or_default();
+        if Reader::new(&record.value).u64().ok() != Some(wanted) {
+            report.add(None, None, format!("a count of sessions is not {wanted}"));
+        }
+    }
+    for _ in counts {
+        report.add(None, None, "a count of sessions is missing");
+    }
+    Ok(entries)
+}
+
+fn entries(
+    log: &Arc<dyn Log>,
+    ends: &BTreeMap<Digest, u64>,
+    report: &mut Report,
+) -> Result<BTreeMap<Digest, Entry>> {
+    let mut entries = BTreeMap::new();
+    for record in records(log, key::Class::Catalog)? {
+        let session = Digest(Reader::new(record.key.get(1..).unwrap_or_default()).array()?);
+        match Entry::from_bytes(&record.value) {
+            Ok(entry) if !ends.contains_key(&session) => {
+                report.add(
+                    Some(entry.session_id),
+                    None,
+                    "the catalog lists it, and it has no events",
+                );
+            }
+            Ok(entry) => {
+                entries.insert(session, entry);
+            }
+            Err(error) => report.add(Some(session.to_string()), None, error.to_string()),
+        }
+    }
+    Ok(entries)
+}
+
+fn records(log: &Arc<dyn Log>, class: key::Class) -> Result<Vec<Record>> {
+    let mut range = key::class_range(class, Order::Ascending);
+    let mut records = Vec::new();
+    loop {
+        let page = log.page(&range, PageLimit::default())?;
+        let Some(last) = page.last() else { return Ok(records) };
+        range = range.behind(&last.key);
+        records.extend(page);
+    }
+}
+
+fn last_position(log: &Arc<dyn Log>) -> Result<u64> {
+    let range = key::class_range(key::Class::Group, Order::Descending);
+    let last = log.page(&range, PageLimit::records(1))?;
+    let Some(record) = last.first() else { return Ok(0) };
+    let group = crate::index::GroupRecord::from_bytes(&record.value)?;
+    Ok(key::parse_group(&record.key)? + group.events() - 1)
+}

@@ -1,0 +1,138 @@
+//! The log as a whole: every group holds what it says, position by position, and follows from
+//! the group before it. This is what shows a dropped last event.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Progress, Report};
+use crate::codec::{Frame, GroupLink, Link, group_link};
+use crate::error::Result;
+use crate::id::Digest;
+use crate::index::GroupRecord;
+use crate::log::{Log, Order, PageLimit, key};
+
+/// Walks all groups. Returns the last seq of every session, as the groups tell it.
+pub(super) fn check(
+    log: &Arc<dyn Log>,
+    published: u64,
+    report: &mut Report,
+    progress: &mut Progress<'_>,
+) -> Result<BTreeMap<Digest, u64>> {
+    let mut walk =
+        Walk { log, report, ends: BTreeMap::new(), next_position: 1, link: GroupLink::START };
+    let mut range = key::class_range(key::Class::Group, Order::Ascending);
+    'pages: loop {
+        let page = log.page(&range, PageLimit::default())?;
+        let Some(last) = page.last() else { break };
+        range = range.behind(&last.key);
+        for record in &page {
+            let first_position = key::parse_group(&record.key)?;
+            if first_position > published {
+                break 'pages;
+            }
+            walk.group(first_position, &record.value)?;
+            progress(walk.next_position - 1);
+        }
+    }
+    let counted = walk.next_position - 1;
+    let ends = walk.ends;
+    if counted < published {
+        report.add(None, None, format!("the log ends at position {counted} of {published}"));
+    }
+    report.events = counted;
+    unlisted_frames(log, &ends, published, report)?;
+    Ok(ends)
+}
+
+struct Walk<'a> {
+    log: &'a Arc<dyn Log>,
+    report: &'a mut Report,
+    ends: BTreeMap<Digest, u64>,
+    next_position: u64,
+    link: GroupLink,
+}
+
+impl Walk<'_> {
+    fn group(&mut self, first_position: u64, value: &[u8]) -> Result<()> {
+        let place = format!("group at position {first_position}");
+        let group = match GroupRecord::from_bytes(value) {
+            Ok(group) => group,
+            Err(error) => {
+                self.report.add(None, None, format!("{place}: {error}"));
+                return Ok(());
+            }
+        };
+        if first_position != self.next_position {
+            let expected = self.next_position;
+            self.report.add(None, None, format!("{place}: position {expected} was expected"));
+            self.next_position = first_position;
+        }
+        let mut links = Vec::with_capacity(group.commits.len());
+        for (session, first_seq, events) in &group.commits {
+            let link = self.commit(*session, *first_seq, u64::from(*events))?;
+            links.push((*session, *first_seq, *events, link));
+        }
+        if group_link(self.link, first_position, links) != group.link {
+            self.report.add(None, None, format!("{place}: it does not follow from what it holds"));
+        }
+        // From here on the chain is measured against what is stored, so that one fault is
+        // reported once.
+        self.link = group.link;
+        Ok(())
+    }
+
+    /// Checks that the events of a commit are where its group says; returns the last link.
+    fn commit(&mut self, session: Digest, first_seq: u64, events: u64) -> Result<Link> {
+        let end = self.ends.entry(session).or_default();
+        if first_seq != *end + 1 {
+            let problem = format!("its group says seq {first_seq} where {} was expected", *end + 1);
+            self.report.add(Some(session.to_string()), None, problem);
+        }
+        let last_seq = first_seq + events - 1;
+        *end = last_seq;
+        let mut link = Link::START;
+        for seq in first_seq..=last_seq {
+            let position = self.next_position;
+            self.next_position += 1;
+            let Some(bytes) = self.log.get(&key::frame(session, seq))? else {
+                // The session's own check reports it.
+                continue;
+            };
+            match Frame::parse(&bytes) {
+                Ok(frame) if frame.position == position => link = frame.link,
+                Ok(frame) => {
+                    let problem =
+                        format!("it says position {}, and stands at {position}", frame.position);
+                    self.report.add(Some(session.to_string()), Some(seq), problem);
+                    link = frame.link;
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(link)
+    }
+}
+
+/// Frames that no group lists were put there by someone else.
+fn unlisted_frames(
+    log: &Arc<dyn Log>,
+    ends: &BTreeMap<Digest, u64>,
+    published: u64,
+    report: &mut Report,
+) -> Result<()> {
+    let mut range = key::class_range(key::Class::Frame, Order::Ascending);
+    loop {
+        let page = log.page(&range, PageLimit::default())?;
+        let Some(last) = page.last() else { return Ok(()) };
+        range = range.behind(&last.key);
+        for record in &page {
+            let (session, seq) = key::parse_seq(&record.key)?;
+            let is_listed = ends.get(&session).is_some_and(|end| (1..=*end).contains(&seq));
+            let is_later =
+                Frame::parse(&record.value).is_ok_and(|frame| frame.position > published);
+            if !is_listed && !is_later {
+                report.add(Some(session.to_string()), Some(seq), "no group lists this event");
+            }
+        }
+    }
+}

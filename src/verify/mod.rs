@@ -1,0 +1,104 @@
+//! Checks everything that is stored against everything else that is stored.
+//!
+//! What it cannot show: a log that was rewritten whole, by someone who could write all of it.
+//! Keep the link of a session's last event elsewhere to show that too.
+
+mod indexes;
+mod log;
+mod session;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::id::Digest;
+use crate::log::Log;
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Report {
+    /// Whether nothing is wrong.
+    pub ok: bool,
+    /// How many sessions were checked.
+    pub sessions: u64,
+    /// How many events were checked.
+    pub events: u64,
+    /// What is wrong, in the order it was found.
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The session, as far as it is known; its digest where the name is lost.
+    pub session_id: Option<String>,
+    /// The event, as far as it is known.
+    pub seq: Option<u64>,
+    /// What does not hold.
+    pub problem: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(session_id) = &self.session_id {
+            write!(f, "session {session_id}: ")?;
+        }
+        if let Some(seq) = self.seq {
+            write!(f, "seq {seq}: ")?;
+        }
+        f.write_str(&self.problem)
+    }
+}
+
+/// Is told how many events were checked so far.
+pub type Progress<'a> = dyn FnMut(u64) + 'a;
+
+impl Report {
+    fn add(&mut self, session_id: Option<String>, seq: Option<u64>, problem: impl Into<String>) {
+        self.problems.push(Problem { session_id, seq, problem: problem.into() });
+    }
+
+    fn finish(mut self) -> Self {
+        self.ok = self.problems.is_empty();
+        self
+    }
+}
+
+/// Checks the whole log.
+pub(crate) fn all(
+    log: &Arc<dyn Log>,
+    published: u64,
+    progress: &mut Progress<'_>,
+) -> Result<Report> {
+    let mut report = Report::default();
+    let ends = log::check(log, published, &mut report, progress)?;
+    let entries = indexes::check(log, &ends, published, &mut report)?;
+    for (session, last_seq) in &ends {
+        let entry = entries.get(session);
+        report.sessions += 1;
+        session::check(log, *session, *last_seq, entry, &mut report)?;
+    }
+    Ok(report.finish())
+}
+
+/// Checks some sessions.
+pub(crate) fn sessions(
+    log: &Arc<dyn Log>,
+    session_ids: &[String],
+    published: u64,
+) -> Result<Report> {
+    let mut report = Report::default();
+    for session_id in session_ids {
+        let session = Digest::of_session(session_id);
+        let last_seq = crate::stream::head_seq(&**log, session, published)?;
+        let entry = crate::index::Entry::load(&**log, session)?;
+        if last_seq == 0 && entry.is_none() {
+            return Err(Error::not_found("session").context(format!("session {session_id}")));
+        }
+        report.sessions += 1;
+        report.events += last_seq;
+        session::check(log, session, last_seq, entry.as_ref(), &mut report)?;
+    }
+    Ok(report.finish())
+}
