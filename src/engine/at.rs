@@ -1,0 +1,205 @@
+//! A session as of a point, and the window that ends there.
+
+use serde_json::Value;
+
+use super::session::Session;
+use crate::error::{Context, Result};
+use crate::event::RunStatus;
+use crate::message::{Anthropic, Message, Role, ToolCall, to_anthropic, to_openai};
+use crate::projection::{
+    Projection, RunCount, RunView, Runs, SessionView, Window, session_record, tool_calls,
+};
+use crate::replay::{self, Point};
+use crate::stream::Events;
+
+/// A session as it was at a point. The view is at hand; runs and messages are read when asked
+/// for, up to the same point.
+#[derive(Debug, Clone)]
+pub struct SessionAt {
+    session: Session,
+    view: SessionView,
+}
+
+impl SessionAt {
+    pub(super) fn new(session: Session, view: SessionView) -> Self {
+        Self { session, view }
+    }
+
+    /// The seq of the last event before the point.
+    pub fn seq(&self) -> u64 {
+        self.view.seq
+    }
+
+    /// The session without its runs and messages.
+    pub fn view(&self) -> &SessionView {
+        &self.view
+    }
+
+    /// The same, by value.
+    pub fn into_view(self) -> SessionView {
+        self.view
+    }
+
+    /// All runs with all their messages as they were stored, in the order they started.
+    pub fn runs(&self) -> Result<Vec<RunView>> {
+        let events = Events::new(self.session.inner().log(), self.session.key(), 1, self.view.seq);
+        let mut runs = Runs::default();
+        for event in events {
+            runs.apply(&event.with_context(|| self.session.place())?);
+        }
+        Ok(runs.into_vec())
+    }
+
+    /// All messages that may go to a model, tools and the newest system message included:
+    /// `get_messages` of the seed documents. They can be sent as they are.
+    pub fn messages(&self) -> Result<Vec<Message>> {
+        self.window().all_runs().messages()
+    }
+
+    /// What user and assistant said in top-level runs of any status: `get_chat_history` of the
+    /// seed documents.
+    pub fn chat_history(&self) -> Result<Vec<Message>> {
+        self.window()
+            .all_runs()
+            .all_statuses()
+            .skip_role(Role::System)
+            .skip_role(Role::Tool)
+            .messages()
+    }
+
+    /// The tool calls of the newest run first, at most `limit`: `get_tool_calls` of the seed
+    /// documents.
+    pub fn tool_calls(&self, limit: Option<usize>) -> Result<Vec<ToolCall>> {
+        Ok(tool_calls(&self.runs()?, limit))
+    }
+
+    /// The window that ends at this point.
+    pub fn window(&self) -> SessionWindow {
+        SessionWindow::new(self.session.clone(), Some(Point::Seq(self.view.seq)))
+    }
+
+    /// The session with its runs, as a record of the seed documents' storage schema.
+    pub fn to_record(&self) -> Result<Value> {
+        Ok(session_record(&self.view, Some(&self.runs()?)))
+    }
+}
+
+/// The part of a session's history that goes to the model.
+///
+/// By default the last three runs (`num_history_runs` of the seed documents), without the runs
+/// of team members, without what was paused, cancelled, failed or replaced, and without copies
+/// of earlier history; the newest system message comes first, wherever it is. Whatever is cut,
+/// the messages that come out can be sent to a provider as they are.
+///
+/// ```
+/// use sessionlog::{Engine, Message, Metrics};
+///
+/// let engine = Engine::in_memory()?;
+/// let session = engine.session("s1").open()?;
+/// session.record_run([
+///     Message::system("Be brief."),
+///     Message::user("How warm is it in Oslo?"),
+///     Message::assistant("").with_call("call_1", "weather", r#"{"city":"Oslo"}"#),
+///     Message::tool("call_1", "4 degrees"),
+///     Message::assistant("4 degrees."),
+/// ], Metrics::tokens(80, 20))?.wait()?;
+///
+/// // Cut between the call and its result: the result goes with its call.
+/// let prompt = session.window().last_messages(3).openai()?;
+/// let roles: Vec<_> = prompt.iter().map(|message| message["role"].as_str().unwrap()).collect();
+/// assert_eq!(roles, ["system", "assistant"]);
+/// # Ok::<(), sessionlog::Error>(())
+/// ```
+#[must_use = "a window is read by `messages`"]
+#[derive(Debug, Clone)]
+pub struct SessionWindow {
+    session: Session,
+    /// Where it ends; `None` for wherever the session ends when it is read.
+    point: Option<Point>,
+    window: Window,
+}
+
+impl SessionWindow {
+    pub(super) fn new(session: Session, point: Option<Point>) -> Self {
+        Self { session, point, window: Window::default() }
+    }
+
+    /// The last `count` runs.
+    pub fn runs(mut self, count: usize) -> Self {
+        self.window.runs = RunCount::Last(count);
+        self
+    }
+
+    /// Every run.
+    pub fn all_runs(mut self) -> Self {
+        self.window.runs = RunCount::All;
+        self
+    }
+
+    /// At most the last `count` messages, the system message counted in. Where
+    /// [`SessionWindow::runs`] is given as well, the stricter of the two decides; otherwise the
+    /// messages come from as many runs as it takes.
+    pub fn last_messages(mut self, count: usize) -> Self {
+        self.window.messages = Some(count);
+        self
+    }
+
+    /// The results of at most the last `count` tool calls; older calls go with their results.
+    pub fn max_tool_calls(mut self, count: usize) -> Self {
+        self.window.max_tool_calls = Some(count);
+        self
+    }
+
+    /// No message of this role.
+    pub fn skip_role(mut self, role: Role) -> Self {
+        self.window.skip_roles.insert(role);
+        self
+    }
+
+    /// Runs of this status too.
+    pub fn include_status(mut self, status: RunStatus) -> Self {
+        self.window.statuses.insert(status);
+        self
+    }
+
+    /// Runs of any status.
+    pub fn all_statuses(mut self) -> Self {
+        self.window.statuses.extend([
+            RunStatus::Paused,
+            RunStatus::Cancelled,
+            RunStatus::Error,
+            RunStatus::Regenerated,
+        ]);
+        self
+    }
+
+    /// The runs of team members too.
+    pub fn include_member_runs(mut self) -> Self {
+        self.window.include_member_runs = true;
+        self
+    }
+
+    /// Messages that are copies of earlier history too.
+    pub fn include_history(mut self) -> Self {
+        self.window.include_history = true;
+        self
+    }
+
+    /// The messages, oldest first. The cost follows the window, not the session.
+    pub fn messages(&self) -> Result<Vec<Message>> {
+        let session = &self.session;
+        let last_seq = session.resolve(self.point.as_ref().unwrap_or(&Point::Head))?;
+        replay::read_window(session.inner().log(), session.key(), last_seq, &self.window)
+            .with_context(|| session.place())
+    }
+
+    /// The messages as OpenAI's chat completions take them.
+    pub fn openai(&self) -> Result<Vec<Value>> {
+        Ok(to_openai(&self.messages()?))
+    }
+
+    /// The messages as Anthropic's messages API takes them.
+    pub fn anthropic(&self) -> Result<Anthropic> {
+        Ok(to_anthropic(&self.messages()?))
+    }
+}

@@ -1,0 +1,193 @@
+//! How a database is opened.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Engine, Inner};
+use crate::access::Access;
+use crate::clock::{Clock, SystemClock};
+use crate::codec::{FORMAT_VERSION, GroupLink};
+use crate::commit::{Committer, Expected, Head};
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::event::{NewEvent, RunFinished, RunStatus};
+use crate::index::{GroupRecord, RunRecord};
+use crate::log::{Batch, Durability, Log, Order, PageLimit, key};
+#[cfg(feature = "sled")]
+use crate::log::{SledLog, SledOptions};
+
+/// Settings of an engine. The default ones are those of [`Engine::open`].
+#[derive(Debug, Clone)]
+pub struct EngineBuilder {
+    create: bool,
+    salvage: bool,
+    durability: Durability,
+    cache_bytes: u64,
+    clock: Arc<dyn Clock>,
+}
+
+impl Default for EngineBuilder {
+    fn default() -> Self {
+        Self {
+            create: true,
+            salvage: false,
+            durability: Durability::default(),
+            cache_bytes: crate::limits::CACHE_BYTES_DEFAULT,
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+/// The database's own record.
+#[derive(Debug, Serialize, Deserialize)]
+struct Meta {
+    format: u32,
+    log_id: String,
+}
+
+impl EngineBuilder {
+    /// Whether to make a database where there is none. It is made by default.
+    #[must_use]
+    pub fn create(mut self, create: bool) -> Self {
+        self.create = create;
+        self
+    }
+
+    /// Opens a damaged database for reading what is left of it. Appends are refused.
+    #[must_use]
+    pub fn salvage(mut self, salvage: bool) -> Self {
+        self.salvage = salvage;
+        self
+    }
+
+    /// What an acknowledged append survives: a power cut by default.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Memory for the page cache of the log on disk.
+    #[must_use]
+    pub fn cache_bytes(mut self, cache_bytes: u64) -> Self {
+        self.cache_bytes = cache_bytes;
+        self
+    }
+
+    /// Another clock than the operating system's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Opens the database at a path.
+    #[cfg(feature = "sled")]
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Engine> {
+        let path = path.as_ref();
+        let options =
+            SledOptions { create: self.create && !self.salvage, cache_bytes: self.cache_bytes };
+        let log = SledLog::open(path, options)?;
+        self.open_log(Arc::new(log)).with_context(|| path.display().to_string())
+    }
+
+    /// Opens whatever is in a log of one's own.
+    pub fn open_log(self, log: Arc<dyn Log>) -> Result<Engine> {
+        let meta = self.load_meta(&*log)?;
+        let head = load_head(&*log)?;
+        if self.salvage {
+            let inner = Inner { committer: None, log, opened_at: head.position };
+            return Ok(Engine { inner: Arc::new(inner) });
+        }
+        check_mark(&*log, head.position)?;
+        let log_id = uuid::Uuid::try_parse(&meta.log_id)
+            .map_err(|_| Error::corrupt("the database's own record: the log id is no uuid"))?
+            .into_bytes();
+        let committer =
+            Committer::start(Arc::clone(&log), self.clock, log_id, self.durability, head)?;
+        let inner = Inner { committer: Some(committer), log, opened_at: head.position };
+        interrupt_open_runs(&inner)?;
+        Ok(Engine { inner: Arc::new(inner) })
+    }
+
+    fn load_meta(&self, log: &dyn Log) -> Result<Meta> {
+        if let Some(bytes) = log.get(&key::meta())? {
+            let meta: Meta = serde_json::from_slice(&bytes)
+                .map_err(|error| Error::corrupt(format!("the database's own record: {error}")))?;
+            if meta.format > FORMAT_VERSION {
+                let (found, supported) = (meta.format, FORMAT_VERSION);
+                return Err(Error::new(ErrorKind::NewerFormat { found, supported }));
+            }
+            return Ok(meta);
+        }
+        if !log.page(&key::everything(), PageLimit::records(1))?.is_empty() {
+            let reason = String::from("it holds records, but not a database's own");
+            return Err(Error::new(ErrorKind::NotADatabase { reason }));
+        }
+        if log.durable_mark()?.is_some_and(|mark| mark > 0) {
+            return Err(lost(0, log.durable_mark()?.unwrap_or_default()));
+        }
+        if !self.create || self.salvage {
+            return Err(Error::not_found("database"));
+        }
+        let meta = Meta { format: FORMAT_VERSION, log_id: uuid::Uuid::new_v4().to_string() };
+        let bytes = serde_json::to_vec(&meta)
+            .map_err(|error| Error::invalid(format!("the database's own record: {error}")))?;
+        let mut batch = Batch::new();
+        batch.insert(key::meta(), bytes);
+        log.apply(&batch)?;
+        log.sync(self.durability, 0)?;
+        Ok(meta)
+    }
+}
+
+fn load_head(log: &dyn Log) -> Result<Head> {
+    let range = key::class_range(key::Class::Group, Order::Descending);
+    let last = log.page(&range, PageLimit::records(1))?;
+    let Some(record) = last.first() else {
+        return Ok(Head { position: 0, link: GroupLink::START });
+    };
+    let group = GroupRecord::from_bytes(&record.value)?;
+    let position = key::parse_group(&record.key)? + group.events() - 1;
+    Ok(Head { position, link: group.link })
+}
+
+/// A damaged file can leave the log readable but shorter. The mark tells.
+fn check_mark(log: &dyn Log, position: u64) -> Result<()> {
+    match log.durable_mark()? {
+        Some(mark) if mark > position => Err(lost(position, mark)),
+        _ => Ok(()),
+    }
+}
+
+fn lost(position: u64, mark: u64) -> Error {
+    Error::corrupt(format!(
+        "its files were damaged: {mark} events were acknowledged and {position} are left; \
+         restore a copy, or open it with salvage to read them"
+    ))
+}
+
+/// Runs under way when the last process ended did not end themselves. The database belongs to
+/// one process at a time, so none of them is still under way.
+fn interrupt_open_runs(inner: &Inner) -> Result<()> {
+    let mut range = key::class_range(key::Class::OpenRun, Order::Ascending);
+    let mut tickets = Vec::new();
+    loop {
+        let page = inner.log.page(&range, PageLimit::default())?;
+        let Some(last) = page.last() else { break };
+        range = range.clone().behind(&last.key);
+        for record in &page {
+            let (session, run) = key::parse_run(&record.key)?;
+            let names = (inner.entry(session)?, RunRecord::load(&*inner.log, session, run)?);
+            let (Some(entry), Some(run)) = names else { continue };
+            let finished =
+                RunFinished { status: RunStatus::Interrupted, metrics: None, reason: None };
+            let event = NewEvent::in_run(run.run_id, finished);
+            let append =
+                inner.append(&entry.session_id, &Access::Admin, Expected::Any, vec![event]);
+            tickets.push(append?);
+        }
+    }
+    tickets.into_iter().try_for_each(|ticket| ticket.wait().map(drop))
+}

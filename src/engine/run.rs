@@ -1,0 +1,166 @@
+//! One interaction, written as it happens.
+
+use super::session::Session;
+use crate::commit::Ticket;
+use crate::error::Result;
+use crate::event::{
+    EventBody, MessageAdded, NewEvent, RunFinished, RunPaused, RunResumed, RunStarted, RunStatus,
+    ToolExecuted,
+};
+use crate::id::generate_name;
+use crate::json::Json;
+use crate::message::{Message, Metrics};
+
+/// A run to be started. Made by [`Session::run`].
+#[must_use = "a run is started by `start`"]
+#[derive(Debug, Clone)]
+pub struct RunBuilder {
+    session: Session,
+    started: RunStarted,
+}
+
+impl RunBuilder {
+    pub(super) fn new(session: Session) -> Self {
+        let started = RunStarted { run_id: generate_name(), ..RunStarted::default() };
+        Self { session, started }
+    }
+
+    /// The caller's own id for the run.
+    pub fn id(mut self, run_id: impl Into<String>) -> Self {
+        self.started.run_id = run_id.into();
+        self
+    }
+
+    /// The run that this one is a part of: a team member's run is not in the team's history.
+    pub fn parent(mut self, run_id: impl Into<String>) -> Self {
+        self.started.parent_run_id = Some(run_id.into());
+        self
+    }
+
+    /// The agent that runs.
+    pub fn agent(mut self, agent_id: impl Into<String>) -> Self {
+        self.started.agent_id = Some(agent_id.into());
+        self
+    }
+
+    /// The team that runs.
+    pub fn team(mut self, team_id: impl Into<String>) -> Self {
+        self.started.team_id = Some(team_id.into());
+        self
+    }
+
+    /// The model, and who makes it available.
+    pub fn model(mut self, model: impl Into<String>, provider: impl Into<String>) -> Self {
+        self.started.model = Some(model.into());
+        self.started.model_provider = Some(provider.into());
+        self
+    }
+
+    /// What the run was given, where that is more than its user message.
+    pub fn input(mut self, input: impl Into<Json>) -> Self {
+        self.started.input = Some(input.into());
+        self
+    }
+
+    /// Starts the run. What follows is durable after it, so nobody needs to wait here.
+    pub fn start(self) -> Result<Run> {
+        let run = Run::new(self.session, self.started.run_id.clone());
+        drop(run.append(self.started)?);
+        Ok(run)
+    }
+
+    /// Records the whole run, from start to end, in one commit.
+    pub fn record(
+        self,
+        messages: impl IntoIterator<Item = Message>,
+        metrics: Metrics,
+    ) -> Result<Ticket> {
+        let run = Run::new(self.session, self.started.run_id.clone());
+        let messages = messages.into_iter().map(|message| MessageAdded { message }.into());
+        let bodies = std::iter::once(EventBody::from(self.started))
+            .chain(messages)
+            .chain([finished(RunStatus::Completed, Some(metrics), None)]);
+        run.append_all(bodies)
+    }
+}
+
+/// A run under way.
+///
+/// Each call is an event of its own, so that a crash leaves all that had happened. A run whose
+/// process ends before it does is marked as interrupted when the database is next opened.
+#[derive(Debug, Clone)]
+pub struct Run {
+    session: Session,
+    run_id: String,
+}
+
+impl Run {
+    pub(super) fn new(session: Session, run_id: String) -> Self {
+        Self { session, run_id }
+    }
+
+    /// The run's id.
+    pub fn id(&self) -> &str {
+        &self.run_id
+    }
+
+    /// Adds a message.
+    pub fn push(&self, message: Message) -> Result<Ticket> {
+        self.append(MessageAdded { message })
+    }
+
+    /// Adds messages in one commit.
+    pub fn push_all(&self, messages: impl IntoIterator<Item = Message>) -> Result<Ticket> {
+        self.append_all(messages.into_iter().map(|message| MessageAdded { message }.into()))
+    }
+
+    /// Records that a tool ran.
+    pub fn tool_executed(&self, tool: ToolExecuted) -> Result<Ticket> {
+        self.append(tool)
+    }
+
+    /// Waits for someone: a confirmation, an input, a tool run elsewhere.
+    pub fn pause(&self, reason: impl Into<String>) -> Result<Ticket> {
+        self.append(RunPaused { reason: Some(reason.into()) })
+    }
+
+    /// Goes on with a run that was paused, was interrupted or had ended. What it had spent is
+    /// counted once, whatever it reports when it ends.
+    pub fn resume(&self) -> Result<Ticket> {
+        let counted = self.session.counted_metrics(&self.run_id)?;
+        self.append(RunResumed { counted })
+    }
+
+    /// Ends the run well.
+    pub fn complete(self, metrics: Metrics) -> Result<Ticket> {
+        self.append(finished(RunStatus::Completed, Some(metrics), None))
+    }
+
+    /// Ends the run because of an error.
+    pub fn fail(self, error: impl Into<String>, metrics: Metrics) -> Result<Ticket> {
+        self.append(finished(RunStatus::Error, Some(metrics), Some(error.into())))
+    }
+
+    /// Ends the run on request.
+    pub fn cancel(self, reason: impl Into<String>, metrics: Metrics) -> Result<Ticket> {
+        self.append(finished(RunStatus::Cancelled, Some(metrics), Some(reason.into())))
+    }
+
+    /// Marks the run as replaced by a later one. It may have ended before.
+    pub fn mark_regenerated(self) -> Result<Ticket> {
+        self.append(finished(RunStatus::Regenerated, None, None))
+    }
+
+    fn append(&self, body: impl Into<EventBody>) -> Result<Ticket> {
+        self.append_all([body.into()])
+    }
+
+    fn append_all(&self, bodies: impl IntoIterator<Item = EventBody>) -> Result<Ticket> {
+        self.session.append(bodies.into_iter().map(|body| NewEvent::in_run(&self.run_id, body)))
+    }
+}
+
+fn finished(status: RunStatus, metrics: Option<Metrics>, reason: Option<String>) -> EventBody {
+    let metrics = metrics.filter(|metrics| !metrics.is_empty());
+    RunFinished { status, metrics, reason }.into()
+}

@@ -1,0 +1,288 @@
+//! Appending: order, conflicts, retries, limits, and who may.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use serde_json::json;
+use sessionlog::{
+    Access, Batch, Custom, Durability, Engine, ErrorKind, EventBody, EventId, Expected, Json, Log,
+    MemoryLog, Message, Metrics, NewEvent, PageLimit, Point, Range, Record, SessionQuery,
+    StatePatch,
+};
+
+use crate::support::{Disk, engine_at, record_turn};
+
+fn custom(number: u64) -> NewEvent {
+    NewEvent::new(Custom { kind: "test".into(), data: Json::from(json!(number)) })
+}
+
+#[test]
+fn seqs_and_positions_have_no_gaps_and_times_never_run_backwards() {
+    let (engine, clock) = engine_at(1_000_000);
+    let sessions = ["a", "b"].map(|id| engine.session(id).open().unwrap());
+    for round in 0..20 {
+        clock.set(1_000_000 - round * 1_000);
+        for session in &sessions {
+            session.append([custom(1), custom(2)]).unwrap().wait().unwrap();
+        }
+    }
+    let mut positions = Vec::new();
+    for session in &sessions {
+        let events: Vec<_> = session.events(Point::Head).unwrap().map(Result::unwrap).collect();
+        assert!(events.iter().map(|event| event.seq).eq(1..=41));
+        assert!(events.is_sorted_by_key(|event| event.recorded_at_us));
+        assert!(events.is_sorted_by_key(|event| event.id));
+        positions.extend(events.iter().map(|event| event.position));
+    }
+    positions.sort_unstable();
+    assert!(positions.into_iter().eq(1..=82));
+}
+
+#[test]
+fn a_writer_that_insists_on_a_version_and_is_late_gets_a_conflict() {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("s").open().unwrap();
+    let seq = session.seq().unwrap();
+    session.append_expecting(Expected::Seq(seq), [custom(1)]).unwrap().wait().unwrap();
+    let late = session.append_expecting(Expected::Seq(seq), [custom(2)]).unwrap().wait();
+    let kind = late.unwrap_err().kind().clone();
+    assert_eq!(kind, ErrorKind::Conflict { expected: 1, actual: 2 });
+    assert_eq!(session.seq().unwrap(), 2);
+}
+
+#[test]
+fn an_event_id_is_stored_once_however_often_it_is_appended() {
+    let disk = Disk::new();
+    let id = EventId::generate();
+    let first = {
+        let session = disk.open().session("s").open().unwrap();
+        let expected = Expected::Seq(1);
+        let first =
+            session.append_expecting(expected, [custom(1).with_id(id)]).unwrap().wait().unwrap();
+        // At once in one group, and after others have written: the version no longer matters.
+        let tickets: Vec<_> = (0..10)
+            .map(|_| session.append_expecting(expected, [custom(1).with_id(id)]).unwrap())
+            .collect();
+        for ticket in tickets {
+            let again = ticket.wait().unwrap();
+            assert!(again.is_duplicate);
+            assert_eq!((again.first_seq, again.position), (first.first_seq, first.position));
+        }
+        first
+    };
+    let session = disk.open().session("s").open().unwrap();
+    let again = session.append([custom(1).with_id(id)]).unwrap().wait().unwrap();
+    assert!(again.is_duplicate && again.first_seq == first.first_seq);
+    assert_eq!(session.seq().unwrap(), 2);
+}
+
+#[test]
+fn a_retry_that_brings_something_new_stores_only_that() {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("s").open().unwrap();
+    let ids = [EventId::generate(), EventId::generate()];
+    session.append([custom(1).with_id(ids[0])]).unwrap().wait().unwrap();
+    let both = [custom(1).with_id(ids[0]), custom(2).with_id(ids[1])];
+    let receipt = session.append(both).unwrap().wait().unwrap();
+    assert_eq!((receipt.first_seq, receipt.last_seq, receipt.is_duplicate), (3, 3, false));
+}
+
+#[test]
+fn concurrent_writers_lose_nothing() {
+    let disk = Disk::new();
+    let engine = disk.open();
+    let session = engine.session("shared").open().unwrap();
+    std::thread::scope(|scope| {
+        for writer in 0..8 {
+            let session = session.clone();
+            scope.spawn(move || {
+                for turn in 0..25 {
+                    record_turn(&session, &format!("{writer}-{turn}"), "answer");
+                    let patch =
+                        StatePatch::new().set([format!("{writer}"), format!("{turn}")], json!(1));
+                    session.patch_state(patch).unwrap().wait().unwrap();
+                }
+            });
+        }
+    });
+    let view = session.view().unwrap();
+    assert_eq!((view.run_count, view.message_count, view.metrics.total_tokens), (200, 400, 3_000));
+    let keys: usize = view.state.values().map(|keys| keys.as_object().unwrap().len()).sum();
+    assert_eq!(keys, 200);
+    assert!(engine.verify().unwrap().ok);
+}
+
+#[test]
+fn two_who_create_one_session_both_get_it_and_it_is_created_once() {
+    let engine = Engine::in_memory().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| engine.session("one").user("alice").open().unwrap());
+        }
+    });
+    let session = engine.session("one").user("alice").open().unwrap();
+    assert_eq!(session.seq().unwrap(), 1);
+}
+
+#[test]
+fn a_users_session_is_out_of_reach_for_everyone_else() {
+    let engine = Engine::in_memory().unwrap();
+    let alice = engine.session("s").user("alice").open().unwrap();
+    record_turn(&alice, "secret", "noted");
+    let is_forbidden = |error: sessionlog::Error| error.kind() == &ErrorKind::Forbidden;
+    assert!(is_forbidden(engine.session("s").user("bob").open().unwrap_err()));
+    assert!(is_forbidden(engine.session("s").open().unwrap_err()));
+    // A handle from before is out of reach as soon as the session changes hands.
+    let admin = engine.session("s").admin().open().unwrap();
+    admin.change_owner(Some("bob")).unwrap().wait().unwrap();
+    assert!(is_forbidden(alice.view().unwrap_err()));
+    assert!(is_forbidden(alice.window().messages().unwrap_err()));
+    assert!(is_forbidden(alice.replay().unwrap_err()));
+    assert!(is_forbidden(alice.rename("mine").unwrap().wait().unwrap_err()));
+    assert!(is_forbidden(alice.append([custom(1)]).unwrap().wait().unwrap_err()));
+    let bob = engine.session("s").user("bob").open().unwrap();
+    assert_eq!(bob.name().unwrap(), None);
+    assert_eq!(bob.view().unwrap().message_count, 2);
+}
+
+#[test]
+fn nobodys_session_is_out_of_reach_for_a_user() {
+    let engine = Engine::in_memory().unwrap();
+    engine.session("s").open().unwrap();
+    let error = engine.session("s").user("alice").open().unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Forbidden);
+    let query = SessionQuery::new(Access::User("alice".into()));
+    assert_eq!(engine.sessions(&query).unwrap().total, 0);
+}
+
+#[test]
+fn what_is_over_a_limit_is_refused_before_anything_is_written() {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("s").open().unwrap();
+    let huge = "x".repeat(sessionlog::limits::EVENT_BYTES_MAX + 1);
+    let run = session.start_run().unwrap();
+    let error = run.push(Message::user(huge)).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Limit { what: "event", .. }), "{error}");
+    assert!(engine.session("x".repeat(600)).open().is_err());
+    assert!(engine.session("").open().is_err());
+    assert!(engine.session("line\nbreak").open().is_err());
+    assert!(session.rename("n".repeat(10_000)).unwrap_err().to_string().contains("limit"));
+    assert!(session.append([]).is_err());
+    run.push(Message::user("small")).unwrap().wait().unwrap();
+    assert_eq!(session.view().unwrap().message_count, 1);
+}
+
+#[test]
+fn a_refused_append_leaves_no_trace() {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("s").open().unwrap();
+    let run = session.start_run().unwrap();
+    run.push(Message::user("first")).unwrap().wait().unwrap();
+    let message =
+        |text: &str| EventBody::from(sessionlog::MessageAdded { message: Message::user(text) });
+    let events = [
+        NewEvent::in_run(run.id(), message("good")),
+        NewEvent::in_run("no such run", message("bad")),
+    ];
+    let before = session.seq().unwrap();
+    let error = session.append(events).unwrap().wait().unwrap_err();
+    assert_eq!(error.to_string(), "session s: no such run");
+    assert_eq!(session.seq().unwrap(), before);
+    assert_eq!(session.view().unwrap().message_count, 1);
+    assert!(engine.verify().unwrap().ok);
+}
+
+#[test]
+fn a_run_that_has_ended_takes_no_message_until_it_is_resumed() {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("s").open().unwrap();
+    let run = session.run().id("r").start().unwrap();
+    run.clone().complete(Metrics::default()).unwrap().wait().unwrap();
+    let error = run.push(Message::user("late")).unwrap().wait().unwrap_err();
+    assert_eq!(error.to_string(), "session s: run r is COMPLETED: resume it first");
+    let error = session.run().id("r").record([], Metrics::default()).unwrap().wait().unwrap_err();
+    assert_eq!(error.to_string(), "session s: run r has already started");
+    run.resume().unwrap().wait().unwrap();
+    run.push(Message::user("late")).unwrap().wait().unwrap();
+    assert_eq!(session.view().unwrap().run_count, 1);
+}
+
+/// A log whose syncs fail when told to.
+#[derive(Debug, Default)]
+struct FailingLog {
+    inner: MemoryLog,
+    fails: AtomicBool,
+    syncs: AtomicU64,
+}
+
+impl Log for FailingLog {
+    fn get(&self, key: &[u8]) -> sessionlog::Result<Option<Vec<u8>>> {
+        self.inner.get(key)
+    }
+    fn page(&self, range: &Range, limit: PageLimit) -> sessionlog::Result<Vec<Record>> {
+        self.inner.page(range, limit)
+    }
+    fn apply(&self, batch: &Batch) -> sessionlog::Result<()> {
+        self.inner.apply(batch)
+    }
+    fn sync(&self, durability: Durability, mark: u64) -> sessionlog::Result<()> {
+        self.syncs.fetch_add(1, Ordering::SeqCst);
+        if self.fails.load(Ordering::SeqCst) {
+            // Any error will do; this one can be made from outside.
+            return Err("not a point".parse::<Point>().unwrap_err());
+        }
+        self.inner.sync(durability, mark)
+    }
+    fn durable_mark(&self) -> sessionlog::Result<Option<u64>> {
+        self.inner.durable_mark()
+    }
+    fn disk_bytes(&self) -> sessionlog::Result<u64> {
+        Ok(0)
+    }
+}
+
+#[test]
+fn a_failed_sync_answers_every_waiter_and_closes_the_log_for_writing() {
+    let log = Arc::new(FailingLog::default());
+    let engine = Engine::builder().open_log(log.clone()).unwrap();
+    let session = engine.session("s").open().unwrap();
+    log.fails.store(true, Ordering::SeqCst);
+    let tickets: Vec<_> = (0..20).map(|number| session.append([custom(number)]).unwrap()).collect();
+    assert!(tickets.into_iter().all(|ticket| ticket.wait().is_err()));
+    // The next sync would succeed, but what it covers is not known any more.
+    log.fails.store(false, Ordering::SeqCst);
+    let error = session.append([custom(99)]).unwrap().wait().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Poisoned { .. }), "{error}");
+    // Nothing that was never acknowledged is seen.
+    assert_eq!(session.seq().unwrap(), 1);
+    assert_eq!(session.view().unwrap().seq, 1);
+}
+
+#[test]
+fn what_waits_together_shares_one_sync() {
+    let log = Arc::new(FailingLog::default());
+    let engine = Engine::builder().open_log(log.clone()).unwrap();
+    let session = engine.session("s").open().unwrap();
+    let before = log.syncs.load(Ordering::SeqCst);
+    let tickets: Vec<_> =
+        (0..500).map(|number| session.append([custom(number)]).unwrap()).collect();
+    for ticket in tickets {
+        ticket.wait().unwrap();
+    }
+    let syncs = log.syncs.load(Ordering::SeqCst) - before;
+    assert!(syncs < 500, "{syncs} syncs for 500 appends");
+}
+
+#[test]
+fn dropping_the_engine_commits_what_is_queued_and_frees_the_database() {
+    let disk = Disk::new();
+    for round in 0..3 {
+        let session = disk.open().session("s").open().unwrap();
+        for number in 0..50 {
+            drop(session.append([custom(number)]).unwrap());
+        }
+        drop(session);
+        let session = disk.open().session("s").open().unwrap();
+        assert_eq!(session.seq().unwrap(), 1 + 50 * (round + 1));
+    }
+}

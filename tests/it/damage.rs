@@ -1,0 +1,254 @@
+//! Damaged, foreign and tampered databases: an error that says where, and nothing lost by it.
+
+use std::fs;
+use std::sync::Arc;
+
+use sessionlog::{
+    Batch, Engine, ErrorKind, Log, MemoryLog, Order, PageLimit, Point, Range, Record,
+};
+
+use crate::support::{Disk, record_tool_turn, record_turn};
+
+/// A log in memory with two sessions in it, to be tampered with.
+fn tampered(change: impl FnOnce(&[Record], &mut Batch)) -> Engine {
+    let log: Arc<dyn Log> = Arc::new(MemoryLog::new());
+    {
+        let engine = Engine::builder().open_log(Arc::clone(&log)).unwrap();
+        for id in ["victim", "bystander"] {
+            let session = engine.session(id).open().unwrap();
+            record_tool_turn(&session, "call");
+            record_turn(&session, "q", "a");
+        }
+        assert!(engine.verify().unwrap().ok);
+    }
+    let mut batch = Batch::new();
+    change(&frames(&*log), &mut batch);
+    log.apply(&batch).unwrap();
+    Engine::builder().open_log(log).unwrap()
+}
+
+/// All frames of the session `victim`, by seq.
+fn frames(log: &dyn Log) -> Vec<Record> {
+    let session = sessionlog::Digest::of_session("victim").to_bytes();
+    let prefix = [b"f".as_slice(), &session].concat();
+    log.page(&Range::prefix(&prefix, Order::Ascending), PageLimit::default()).unwrap()
+}
+
+fn problems(engine: &Engine) -> Vec<String> {
+    let report = engine.verify().unwrap();
+    assert!(!report.ok);
+    report.problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn any_flipped_bit_of_any_event_is_found_and_located() {
+    for seq in 1..=11_usize {
+        for place in 0..20 {
+            let engine = tampered(|frames, batch| {
+                let mut frame = frames[seq - 1].clone();
+                let at = frame.value.len() * place / 20;
+                frame.value[at] ^= 1 << (place % 8);
+                batch.replace(frame.key, frame.value);
+            });
+            let problems = problems(&engine);
+            let named = problems.iter().any(|problem| problem.contains(&format!("seq {seq}:")));
+            assert!(named, "seq {seq} place {place}: {problems:?}");
+            assert!(!problems.iter().any(|problem| problem.contains("bystander")), "{problems:?}");
+        }
+    }
+}
+
+#[test]
+fn a_dropped_event_is_found_the_last_one_too() {
+    for seq in [1, 5, 11] {
+        let engine = tampered(|frames, batch| batch.remove(frames[seq - 1].key.clone()));
+        let problems = problems(&engine);
+        let wanted = format!("session victim: seq {seq}: the event is missing");
+        assert!(problems.contains(&wanted), "{problems:?}");
+    }
+}
+
+#[test]
+fn reordered_events_are_found() {
+    let engine = tampered(|frames, batch| {
+        batch.replace(frames[3].key.clone(), frames[4].value.clone());
+        batch.replace(frames[4].key.clone(), frames[3].value.clone());
+    });
+    let problems = problems(&engine);
+    assert!(problems.iter().any(|problem| problem.contains("seq 4:")), "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.contains("seq 5:")), "{problems:?}");
+}
+
+#[test]
+fn an_event_that_no_group_lists_is_found() {
+    let engine = tampered(|frames, batch| {
+        let mut extra = frames[10].clone();
+        *extra.key.last_mut().unwrap() += 1;
+        batch.insert(extra.key, extra.value);
+    });
+    let problems = problems(&engine);
+    assert!(
+        problems.iter().any(|problem| problem.contains("no group lists this event")),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn what_comes_before_a_damaged_event_stays_readable() {
+    let engine = tampered(|frames, batch| {
+        let mut frame = frames[6].clone();
+        let last = frame.value.len() - 1;
+        frame.value[last] ^= 1;
+        batch.replace(frame.key, frame.value);
+    });
+    let session = engine.session("victim").open().unwrap();
+    let events: Vec<_> = session.events(Point::Head).unwrap().collect();
+    assert_eq!(events.len(), 7);
+    assert!(events[..6].iter().all(Result::is_ok));
+    let error = events[6].as_ref().unwrap_err();
+    assert_eq!(error.to_string(), "seq 7: corrupt: the body was changed");
+    assert_eq!(session.at(Point::seq(6)).unwrap().view().message_count, 4);
+    let error = session.view().unwrap_err();
+    assert_eq!(error.to_string(), "session victim: seq 7: corrupt: the body was changed");
+}
+
+#[test]
+fn a_wrong_index_catalog_or_snapshot_is_found() {
+    for class in [b'c', b'd', b'u', b'k', b'r', b'n', b'g'] {
+        let log: Arc<dyn Log> = Arc::new(MemoryLog::new());
+        let engine = Engine::builder().open_log(Arc::clone(&log)).unwrap();
+        let session = engine.session("victim").open().unwrap();
+        record_tool_turn(&session, "call");
+        drop((session, engine));
+        let range = Range::prefix(&[class], Order::Ascending);
+        let record = log.page(&range, PageLimit::records(1)).unwrap().remove(0);
+        let mut batch = Batch::new();
+        batch.remove(record.key);
+        log.apply(&batch).unwrap();
+        match Engine::builder().open_log(log) {
+            Ok(engine) => assert!(!engine.verify().unwrap().ok, "{}", char::from(class)),
+            // Without its groups a log is shorter than it is known to be.
+            Err(error) => assert!(error.is_corrupt(), "{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_damaged_snapshot_is_passed_over() {
+    let log: Arc<dyn Log> = Arc::new(MemoryLog::new());
+    let engine = Engine::builder().open_log(Arc::clone(&log)).unwrap();
+    let session = engine.session("s").open().unwrap();
+    for _ in 0..150 {
+        record_turn(&session, "q", "a");
+    }
+    let before = session.view().unwrap();
+    let range = Range::prefix(b"s", Order::Ascending);
+    let mut batch = Batch::new();
+    for mut record in log.page(&range, PageLimit::default()).unwrap() {
+        let middle = record.value.len() / 2;
+        record.value[middle] ^= 1;
+        batch.replace(record.key, record.value);
+    }
+    assert!(!batch.is_empty());
+    log.apply(&batch).unwrap();
+    assert_eq!(session.view().unwrap(), before);
+    assert!(!engine.verify().unwrap().ok);
+}
+
+#[test]
+fn a_path_that_holds_something_else_is_refused_and_left_alone() {
+    let disk = Disk::new();
+    fs::write(disk.path(), "not a database").unwrap();
+    let error = Engine::open(disk.path()).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::NotADatabase { .. }), "{error}");
+    assert!(error.to_string().contains("test.db: not a sessionlog database: a file is there"));
+    assert_eq!(fs::read_to_string(disk.path()).unwrap(), "not a database");
+
+    let disk = Disk::new();
+    fs::create_dir(disk.path()).unwrap();
+    fs::write(disk.path().join("notes.txt"), "mine").unwrap();
+    let error = Engine::open(disk.path()).unwrap_err();
+    assert!(error.to_string().contains("the directory holds \"notes.txt\""), "{error}");
+    assert_eq!(fs::read_dir(disk.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_database_that_is_not_there_is_only_made_when_asked_for() {
+    let disk = Disk::new();
+    let error = Engine::builder().create(false).open(disk.path()).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::NotFound { what: "database" }), "{error}");
+    assert!(!disk.path().exists());
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_refused_with_that_reason() {
+    let log: Arc<dyn Log> = Arc::new(MemoryLog::new());
+    let mut batch = Batch::new();
+    let meta = br#"{"format":99,"log_id":"01a1fd0d-d97e-759a-a491-e3b6b4f77cd5"}"#;
+    batch.insert(b"m".to_vec(), meta.to_vec());
+    log.apply(&batch).unwrap();
+    let error = Engine::builder().open_log(log).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::NewerFormat { found: 99, supported: 1 });
+}
+
+/// Cuts and flips in the files themselves. Whatever the file system gives back, the answer is
+/// the whole database or an error, never a panic and never fewer events without a word.
+#[test]
+fn damaged_files_give_all_events_or_an_error() {
+    let disk = Disk::new();
+    {
+        let engine = disk.open();
+        let session = engine.session("s").open().unwrap();
+        for number in 0..60 {
+            record_turn(&session, &format!("q{number}"), &"answer ".repeat(number));
+        }
+    }
+    let data = disk.path().join("db");
+    let whole = fs::read(&data).unwrap();
+    let check = |what: &str| {
+        let outcome = Engine::open(disk.path()).and_then(|engine| {
+            let report = engine.verify()?;
+            Ok((report.ok, report.events))
+        });
+        if let Ok((true, events)) = outcome {
+            assert_eq!(events, 241, "{what}: events are gone without a word");
+        }
+    };
+    let mark = fs::read(disk.path().join("sessionlog.mark")).unwrap();
+    for step in 0..24 {
+        let mut bytes = whole.clone();
+        let at = bytes.len() * step / 24;
+        restore(&disk, &bytes[..at], &mark);
+        check(&format!("cut at {at}"));
+        bytes[at] ^= 0x10;
+        restore(&disk, &bytes, &mark);
+        check(&format!("flip at {at}"));
+    }
+    restore(&disk, &whole, &mark);
+    check("the whole file");
+}
+
+fn restore(disk: &Disk, data: &[u8], mark: &[u8]) {
+    fs::write(disk.path().join("db"), data).unwrap();
+    fs::write(disk.path().join("sessionlog.mark"), mark).unwrap();
+    // sled's own snapshots describe a later file.
+    for entry in fs::read_dir(disk.path()).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name().to_string_lossy().starts_with("snap.") {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_salvaged_database_is_read_and_not_written() {
+    let disk = Disk::new();
+    {
+        let session = disk.open().session("s").open().unwrap();
+        record_turn(&session, "q", "a");
+    }
+    let engine = Engine::builder().salvage(true).open(disk.path()).unwrap();
+    let session = engine.session("s").open_existing().unwrap();
+    assert_eq!(session.view().unwrap().message_count, 2);
+    assert_eq!(session.rename("x").unwrap_err().kind(), &ErrorKind::ReadOnly);
+}

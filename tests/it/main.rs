@@ -1,0 +1,17 @@
+//! What users of the engine rely on, one binary.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "tests"
+)]
+
+mod commit;
+mod contract;
+mod damage;
+mod history;
+mod listing;
+mod model;
+mod sessions;
+mod support;
+mod time_travel;
