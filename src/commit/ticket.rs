@@ -71,6 +71,11 @@ impl Ticket {
         }
     }
 
+    /// Another end of the same ticket, for whoever wants to wait for it too.
+    pub(crate) fn share(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+
     /// The result, if there is one yet.
     pub fn poll_now(&self) -> Option<Result<Receipt>> {
         match &*self.0.lock() {

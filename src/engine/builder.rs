@@ -9,7 +9,7 @@ use super::{Engine, Inner};
 use crate::access::Access;
 use crate::clock::{Clock, SystemClock};
 use crate::codec::{FORMAT_VERSION, GroupLink};
-use crate::commit::{Committer, Expected, Head};
+use crate::commit::{Append, Committer, Expected, Head};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::event::{NewEvent, RunFinished, RunStatus};
 use crate::index::{GroupRecord, RunRecord};
@@ -184,9 +184,9 @@ fn interrupt_open_runs(inner: &Inner) -> Result<()> {
             let finished =
                 RunFinished { status: RunStatus::Interrupted, metrics: None, reason: None };
             let event = NewEvent::in_run(run.run_id, finished);
-            let append =
-                inner.append(&entry.session_id, &Access::Admin, Expected::Any, vec![event]);
-            tickets.push(append?);
+            let (access, expected) = (Access::Admin, Expected::Any);
+            let append = Append::prepare(&entry.session_id, access, expected, vec![event])?;
+            tickets.push(inner.append(append)?);
         }
     }
     tickets.into_iter().try_for_each(|ticket| ticket.wait().map(drop))

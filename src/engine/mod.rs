@@ -16,11 +16,9 @@ pub use self::run::{Run, RunBuilder};
 pub use self::session::{Session, SessionBuilder};
 pub use self::stats::{KindStats, Stats};
 
-use crate::access::Access;
 use crate::catalog::{self, SessionPage, SessionQuery};
-use crate::commit::{Append, Committer, Expected, Ticket};
+use crate::commit::{Append, Committer, Ticket};
 use crate::error::{Context, Error, ErrorKind, Result};
-use crate::event::NewEvent;
 use crate::id::{Digest, generate_name};
 use crate::index::Entry;
 use crate::log::Log;
@@ -158,17 +156,11 @@ impl Inner {
         &self.log
     }
 
-    pub(crate) fn append(
-        &self,
-        session_id: &str,
-        access: &Access,
-        expected: Expected,
-        events: Vec<NewEvent>,
-    ) -> Result<Ticket> {
-        let place = || format!("session {session_id}");
+    /// Puts an append into the queue.
+    pub(crate) fn append(&self, append: Append) -> Result<Ticket> {
         let committer = self.committer.as_ref().ok_or_else(|| Error::new(ErrorKind::ReadOnly))?;
-        let append = Append::prepare(session_id, access.clone(), expected, events);
-        committer.append(append.with_context(place)?).with_context(place)
+        let place = format!("session {}", append.session_id);
+        committer.append(append).context(place)
     }
 
     /// The catalog's word on a session, if it is there for readers.

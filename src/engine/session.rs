@@ -1,6 +1,6 @@
 //! One conversation: opened under a name and an access, written and read through it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use super::at::{SessionAt, SessionWindow};
 use super::run::{Run, RunBuilder};
 use super::{Engine, Inner};
 use crate::access::Access;
-use crate::commit::{Expected, Ticket};
+use crate::commit::{Append, Expected, Ticket};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::event::{
     Created, EventBody, MetadataChanged, NewEvent, OwnerChanged, Renamed, SessionType,
@@ -160,6 +160,7 @@ impl SessionBuilder {
             key: Digest::of_session(&self.created.session_id),
             id: self.created.session_id.as_str().into(),
             access,
+            last: Arc::default(),
         }
     }
 }
@@ -167,13 +168,16 @@ impl SessionBuilder {
 /// A session, open under someone's access. Cheap to clone, usable from many threads.
 ///
 /// Every call looks at the log as it is then: a session that another handle writes to is never
-/// stale, and one that was given to another user is out of reach at once.
+/// stale, and one that was given to another user is out of reach at once. A read waits for what
+/// was appended through the same handle, its clones and its runs before it, and so sees it.
 #[derive(Debug, Clone)]
 pub struct Session {
     engine: Engine,
     key: Digest,
     id: Arc<str>,
     access: Access,
+    /// The last append through this handle, its clones and its runs.
+    last: Arc<Mutex<Option<Ticket>>>,
 }
 
 impl Session {
@@ -204,7 +208,13 @@ impl Session {
         events: impl IntoIterator<Item = NewEvent>,
     ) -> Result<Ticket> {
         let events = events.into_iter().collect();
-        self.inner().append(&self.id, &self.access, expected, events)
+        let append = Append::prepare(&self.id, self.access.clone(), expected, events)
+            .with_context(|| self.place())?;
+        // Queued and noted under one lock, so that the last one noted is the last one queued.
+        let mut last = self.lock_last();
+        let ticket = self.inner().append(append)?;
+        *last = Some(ticket.share());
+        Ok(ticket)
     }
 
     /// Starts a run under a new id.
@@ -318,6 +328,7 @@ impl Session {
 
     /// The session's name.
     pub fn name(&self) -> Result<Option<String>> {
+        self.settle();
         Ok(self.entry().with_context(|| self.place())?.name)
     }
 
@@ -369,8 +380,24 @@ impl Session {
         format!("session {}", self.id)
     }
 
+    fn lock_last(&self) -> MutexGuard<'_, Option<Ticket>> {
+        // Nothing panics while the lock is held, so a poisoned one is as good as any.
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until what was appended through this handle is decided.
+    fn settle(&self) {
+        // Another thread may be about to wait for the same one, so it stays until it is decided.
+        let last = self.lock_last().as_ref().map(Ticket::share);
+        if let Some(last) = last {
+            // Whether it succeeded is for the holder of its own end to know.
+            drop(last.wait());
+        }
+    }
+
     /// The last seq, once the access is known to reach the session.
     fn head(&self) -> Result<u64> {
+        self.settle();
         self.entry()?;
         stream::head_seq(&**self.inner().log(), self.key, self.inner().published())
     }

@@ -14,4 +14,5 @@ mod listing;
 mod model;
 mod sessions;
 mod support;
+mod tidy;
 mod time_travel;

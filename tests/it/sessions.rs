@@ -22,6 +22,20 @@ fn the_same_id_is_the_same_conversation() {
 }
 
 #[test]
+fn a_read_sees_what_the_same_handle_has_appended() {
+    let disk = Disk::new();
+    let session = disk.open().session("s").open().unwrap();
+    for number in 1..=20 {
+        let run = session.start_run().unwrap();
+        run.push(Message::user(format!("{number}"))).unwrap();
+        let prompt = session.window().runs(1).messages().unwrap();
+        assert_eq!(texts(&prompt), [format!("{number}")]);
+        session.rename(format!("after {number}")).unwrap();
+        assert_eq!(session.name().unwrap(), Some(format!("after {number}")));
+    }
+}
+
+#[test]
 fn many_users_and_sessions_live_side_by_side() {
     let engine = Engine::in_memory().unwrap();
     for (user, session) in [("mark", "m1"), ("mark", "m2"), ("john", "j1")] {

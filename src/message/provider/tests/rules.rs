@@ -1,3 +1,4 @@
+//! What the rules of this folder must hold, on lists as bad as real ones.
 use serde_json::{Value, json};
 
 use crate::message::{Anthropic, check_anthropic, check_openai};
