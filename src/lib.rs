@@ -71,6 +71,8 @@ pub mod log;
 #[cfg(not(feature = "testing"))]
 mod log;
 mod message;
+#[cfg(feature = "sled")]
+mod panics;
 mod projection;
 mod replay;
 mod snapshot;
@@ -85,7 +87,7 @@ pub use engine::{
     Engine, EngineBuilder, KindStats, Run, RunBuilder, Session, SessionAt, SessionBuilder,
     SessionWindow, Stats,
 };
-pub use error::{Error, ErrorKind, Result, is_quiet_panic};
+pub use error::{Error, ErrorKind, Result};
 pub use event::{
     Compacted, ContextRecorded, Created, Custom, Deleted, Erased, Event, EventBody, EventKind,
     ForkedFrom, ImportedFrom, MemoryDeleted, MemoryUpserted, MessageAdded, MetadataChanged,
@@ -100,6 +102,8 @@ pub use message::{
     Anthropic, Content, Message, Metrics, Part, Repair, Role, ToolCall, check_anthropic,
     check_openai, legalize, to_anthropic, to_openai,
 };
+#[cfg(feature = "sled")]
+pub use panics::is_quiet_panic;
 pub use projection::{
     Import, OpenRun, Projection, RunView, Runs, SessionView, Summary, run_record, session_record,
 };

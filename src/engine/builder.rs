@@ -1,6 +1,5 @@
 //! How a database is opened.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +9,7 @@ use crate::access::Access;
 use crate::clock::{Clock, SystemClock};
 use crate::codec::{FORMAT_VERSION, GroupLink};
 use crate::commit::{Append, Committer, Expected, Head};
-use crate::error::{Context, Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{NewEvent, RunFinished, RunStatus};
 use crate::index::{GroupRecord, RunRecord};
 use crate::log::{Batch, Durability, Log, Order, PageLimit, key};
@@ -84,12 +83,12 @@ impl EngineBuilder {
 
     /// Opens the database at a path.
     #[cfg(feature = "sled")]
-    pub fn open(self, path: impl AsRef<Path>) -> Result<Engine> {
+    pub fn open(self, path: impl AsRef<std::path::Path>) -> Result<Engine> {
         let path = path.as_ref();
         let options =
             SledOptions { create: self.create && !self.salvage, cache_bytes: self.cache_bytes };
         let log = SledLog::open(path, options)?;
-        self.open_log(Arc::new(log)).with_context(|| path.display().to_string())
+        self.open_log(Arc::new(log)).map_err(|error| error.context(path.display().to_string()))
     }
 
     /// Opens whatever is in a log of one's own.

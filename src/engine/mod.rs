@@ -7,7 +7,6 @@ mod session;
 mod stats;
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
 pub use self::at::{SessionAt, SessionWindow};
@@ -68,7 +67,7 @@ impl Engine {
     /// where the path holds something else, [`ErrorKind::NewerFormat`] where a newer version
     /// wrote it, [`ErrorKind::Corrupt`] where acknowledged events are missing.
     #[cfg(feature = "sled")]
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
         Self::builder().open(path)
     }
 

@@ -243,7 +243,7 @@ fn check_directory(path: &Path) -> Result<bool> {
 /// world, not a mistake of the program, so it becomes an error.
 fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T> {
     // Nothing of ours is half changed when sled unwinds: our side holds no state of its own.
-    match crate::error::quietly(|| catch_unwind(AssertUnwindSafe(call))) {
+    match crate::panics::quietly(|| catch_unwind(AssertUnwindSafe(call))) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(translate(error)),
         Err(panic) => {

@@ -1,7 +1,7 @@
 //! Kills and power cuts: whatever was acknowledged is there afterwards.
 //!
 //! `SESSIONLOG_ROUNDS=200` kills and cuts that often; an ordinary run does a few of each.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 mod kill;
 mod power_cut;

@@ -9,6 +9,7 @@
 mod commit;
 mod contract;
 mod damage;
+mod golden;
 mod history;
 mod listing;
 mod model;

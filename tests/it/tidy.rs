@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 /// A module imports only from those above it.
 const LADDER: &[&str] = &[
     "error",
+    "panics",
     "limits",
     "bytes",
     "clock",
