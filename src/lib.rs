@@ -77,6 +77,8 @@ mod projection;
 mod replay;
 mod snapshot;
 mod stream;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod verify;
 
 pub use access::Access;

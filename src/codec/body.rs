@@ -55,7 +55,7 @@ fn compress(plain: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Reads a body back. Bytes from outside: every length is checked before it is believed.
-pub(super) fn decode(
+pub(crate) fn decode(
     kind: EventKind,
     schema_version: u16,
     flags: u16,

@@ -8,6 +8,8 @@ mod hash;
 mod tests;
 
 pub(crate) use self::body::EncodedBody;
+#[cfg(feature = "testing")]
+pub(crate) use self::body::decode as decode_body;
 pub(crate) use self::frame::{BodyForm, Frame, Header};
 pub(crate) use self::hash::{Commitment, GroupLink, Link, group_link};
 

@@ -26,6 +26,7 @@ const LADDER: &[&str] = &[
     "catalog",
     "verify",     // motion
     "engine",     // door
+    "testing",
     "transcript", // front
 ];
 
