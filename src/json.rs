@@ -37,6 +37,12 @@ impl Json {
         Self::from(Value::from(text))
     }
 
+    /// A list of values, each with its own text.
+    pub(crate) fn array(items: impl IntoIterator<Item = Self>) -> Self {
+        let items: Vec<String> = items.into_iter().map(|item| item.0).collect();
+        Self(format!("[{}]", items.join(",")))
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -79,6 +79,7 @@ mod snapshot;
 mod stream;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod transcript;
 mod verify;
 
 pub use access::Access;

@@ -56,6 +56,9 @@ pub const UPDATED_INDEX_LAG_US: i64 = 1_000_000;
 /// Memory for sled's page cache unless the caller says otherwise.
 pub const CACHE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 
+/// Bytes of one transcript that is imported. A file is in memory as a whole while it is read.
+pub const TRANSCRIPT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
 /// Bytes of one value in sled. Larger ones never reach the disk reliably: a page fragment over
 /// a quarter of a segment goes to a file that sled does not sync.
 pub(crate) const CHUNK_BYTES_MAX: usize = 4 * 1024;

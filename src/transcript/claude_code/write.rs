@@ -1,0 +1,111 @@
+//! Messages as records of a session file.
+
+use serde_json::{Map, Value, json};
+
+use super::record::{RESERVED, begins_record, continues_record, record_of};
+use crate::clock::rfc3339;
+use crate::id::EventId;
+use crate::json::Json;
+use crate::message::{Content, Message, Part, Role};
+use crate::transcript::source::{members, text_of};
+
+/// Writes a session, one record a line: the records that it was imported from as they came,
+/// and records in their manner for messages that were added since. Each message comes with
+/// its seq and the time its run began at, in microseconds since 1970.
+pub(in crate::transcript) fn records(
+    session_id: &str,
+    messages: &[(u64, i64, Message)],
+) -> Vec<Json> {
+    let mut records = Vec::with_capacity(messages.len());
+    let mut parent = None;
+    let mut rest = messages;
+    while let Some((first, behind)) = rest.split_first() {
+        let (seq, run_at_us, message) = first;
+        let parts = behind.iter().take_while(|(_, _, part)| continues_record(part)).count();
+        let parts = if begins_record(message) { parts } else { 0 };
+        let (parts, after) = behind.split_at_checked(parts).unwrap_or((behind, &[]));
+        rest = after;
+        let group: Vec<Message> =
+            [first].into_iter().chain(parts).map(|(_, _, message)| message.clone()).collect();
+        let record = record_of(&group).unwrap_or_else(|| {
+            let uuid = EventId::derive(&[session_id.as_bytes(), &seq.to_le_bytes()]).to_string();
+            let timestamp = rfc3339(message.created_at_us.unwrap_or(*run_at_us));
+            let mut record = native(message);
+            record.extend([
+                (String::from("uuid"), Value::from(uuid)),
+                (String::from("parentUuid"), json!(parent)),
+                (String::from("sessionId"), Value::from(session_id)),
+                (String::from("timestamp"), Value::from(timestamp)),
+                (String::from("isSidechain"), Value::from(false)),
+            ]);
+            Json::from(Value::Object(record))
+        });
+        let uuid = members(record.as_str()).and_then(|record| text_of(record.get("uuid")?));
+        parent = uuid.or(parent);
+        records.push(record);
+    }
+    records
+}
+
+/// The members of a message that Claude Code did not write.
+fn native(message: &Message) -> Map<String, Value> {
+    let (kind, member, content) = match &message.role {
+        Role::Assistant => {
+            let inner = json!({"role": "assistant", "content": blocks(message)});
+            ("assistant", "message", inner)
+        }
+        Role::Tool => ("user", "message", json!({"role": "user", "content": [result(message)]})),
+        Role::User => {
+            let inner = json!({"role": "user", "content": user_content(message)});
+            ("user", "message", inner)
+        }
+        Role::System | Role::Developer | Role::Other(_) => {
+            ("system", "content", Value::from(message.content.text()))
+        }
+    };
+    let members = [("type", Value::from(kind)), (member, content)];
+    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn user_content(message: &Message) -> Value {
+    match &message.content {
+        Content::Text(text) => Value::from(text.as_str()),
+        _ => Value::Array(parts(&message.content)),
+    }
+}
+
+fn parts(content: &Content) -> Vec<Value> {
+    let text = |text: &str| json!({"type": "text", "text": text});
+    match content {
+        Content::Absent | Content::Null => Vec::new(),
+        Content::Text(content) if content.is_empty() => Vec::new(),
+        Content::Text(content) => vec![text(content)],
+        Content::Parts(parts) => parts
+            .iter()
+            .map(|part| match part {
+                Part::Text(part) => text(part),
+                Part::Json(json) => json.to_value(),
+            })
+            .collect(),
+    }
+}
+
+fn blocks(message: &Message) -> Vec<Value> {
+    let calls = message.tool_calls.iter().map(|call| {
+        let input = serde_json::from_str::<Value>(&call.arguments);
+        let input = input.unwrap_or_else(|_| Value::from(call.arguments.as_str()));
+        json!({"type": "tool_use", "id": call.id, "name": call.name, "input": input})
+    });
+    parts(&message.content).into_iter().chain(calls).collect()
+}
+
+fn result(message: &Message) -> Value {
+    let content = user_content(message);
+    json!({"type": "tool_result", "tool_use_id": message.tool_call_id, "content": content})
+}
+
+/// The message without what only the records of Claude Code need.
+pub(in crate::transcript) fn without_reserved(mut message: Message) -> Message {
+    message.extra.retain(|field| !field.name.starts_with(RESERVED));
+    message
+}

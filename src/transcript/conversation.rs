@@ -1,0 +1,157 @@
+//! A conversation as a file has it, on its way into a session.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::format::Format;
+use super::source::{Broken, Place, elements};
+use crate::error::Result;
+use crate::id::EventId;
+use crate::json::Json;
+use crate::message::{Message, Metrics, Role};
+
+/// What a file holds, read but not recorded yet.
+#[derive(Debug, Default)]
+pub(super) struct Parsed {
+    pub(super) conversations: Vec<Conversation>,
+    pub(super) broken: Vec<Broken>,
+    /// Types of records that are no messages.
+    pub(super) ignored: BTreeMap<String, u64>,
+}
+
+#[derive(Debug)]
+pub(super) struct Conversation {
+    pub(super) format: Format,
+    pub(super) session_id: String,
+    pub(super) user_id: Option<String>,
+    pub(super) metadata: Option<Json>,
+    /// What the source says about the whole of it, kept for the way back.
+    pub(super) data: Option<Json>,
+    /// A title that a model gave it.
+    pub(super) title: Option<String>,
+    /// The line it stands on, where it has one to itself.
+    pub(super) line: Option<u64>,
+    pub(super) entries: Vec<Entry>,
+}
+
+/// One message of a conversation.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) id: EventId,
+    pub(super) message: Message,
+    /// Whether the person speaks.
+    pub(super) is_user: bool,
+    pub(super) spent: Option<Spent>,
+}
+
+/// What a model response spent. Several messages of one response all say it.
+#[derive(Debug, Clone)]
+pub(super) struct Spent {
+    pub(super) response_id: Option<String>,
+    pub(super) metrics: Metrics,
+}
+
+impl Conversation {
+    pub(super) fn new(format: Format, session_id: String, place: Place) -> Self {
+        Self {
+            format,
+            session_id,
+            user_id: None,
+            metadata: None,
+            data: None,
+            title: None,
+            line: place.line(),
+            entries: Vec::new(),
+        }
+    }
+
+    /// Adds a message. `digest` stands for the record it comes from.
+    pub(super) fn push(
+        &mut self,
+        message: Message,
+        digest: [u8; 32],
+        is_user: bool,
+        spent: Option<Spent>,
+    ) {
+        let index = (self.entries.len() as u64).to_le_bytes();
+        let (session_id, format) = (self.session_id.as_bytes(), self.format.as_str().as_bytes());
+        let id = EventId::derive(&[session_id, format, &index, &digest]);
+        self.entries.push(Entry { id, message, is_user, spent });
+    }
+
+    /// Reads a list of `OpenAI` messages, which is a conversation only if some of them can be
+    /// read, or if it is empty. Broken ones are named by `place` and `member`.
+    pub(super) fn read_list(
+        &mut self,
+        list: &str,
+        (place, member): (Place, &str),
+        broken: &mut Vec<Broken>,
+    ) -> Result<(), Broken> {
+        let messages = elements(list).ok_or_else(|| place.broken("its messages are no list"))?;
+        let is_empty = messages.is_empty();
+        for (index, text) in messages.into_iter().enumerate() {
+            if let Err(reason) = self.read_message(text) {
+                broken.push(place.broken_in(member, index, reason));
+            }
+        }
+        if self.entries.is_empty() && !is_empty {
+            return Err(place.broken("none of its messages can be read"));
+        }
+        Ok(())
+    }
+
+    /// Reads one `OpenAI` message.
+    pub(super) fn read_message(&mut self, text: &str) -> Result<()> {
+        let message = Message::from_json(text)?;
+        let spent = message.metrics.map(|metrics| Spent { response_id: None, metrics });
+        let is_user = message.role == Role::User;
+        self.push(message, digest(text), is_user, spent);
+        Ok(())
+    }
+}
+
+/// Stands for a record: equal for equal JSON, however it is spaced, escaped and ordered.
+pub(super) fn digest(text: &str) -> [u8; 32] {
+    let canonical = match serde_json::from_str::<Value>(text) {
+        Ok(value) => canonical(&value),
+        // A number that no `f64` holds: only the text can stand for it.
+        Err(_) => text.trim().to_owned(),
+    };
+    *blake3::hash(canonical.as_bytes()).as_bytes()
+}
+
+/// The value with its members in order of their names. Not left to `serde_json`, whose maps
+/// keep another order where some other crate asks it to.
+fn canonical(value: &Value) -> String {
+    let mut out = String::new();
+    write_canonical(value, &mut out);
+    out
+}
+
+/// Recursive, but no deeper than `serde_json` lets a value become.
+fn write_canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Array(elements) => {
+            out.push('[');
+            for element in elements {
+                write_canonical(element, out);
+                out.push(',');
+            }
+            out.push(']');
+        }
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_unstable_by_key(|(name, _)| *name);
+            out.push('{');
+            for (name, member) in members {
+                out.push_str(Json::string(name).as_str());
+                out.push(':');
+                write_canonical(member, out);
+                out.push(',');
+            }
+            out.push('}');
+        }
+        plain => out.push_str(&plain.to_string()),
+    }
+}

@@ -1,0 +1,230 @@
+//! Files into sessions.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::str::Utf8Error;
+
+use super::conversation::{Conversation, Parsed};
+use super::files::{self, Files};
+use super::format::Format;
+use super::plan::{Plan, is_refusal};
+use super::report::{Counts, ImportOptions, ImportProgress, ImportReport};
+use super::runs::RunPlan;
+use super::source::{NO_CONVERSATION, Source};
+use super::{claude_code, openai, tau_bench};
+use crate::access::Access;
+use crate::commit::{Append, Expected, Ticket};
+use crate::engine::Engine;
+use crate::error::{Context, ErrorKind, Result};
+use crate::event::NewEvent;
+use crate::limits::TRANSCRIPT_BYTES_MAX;
+
+/// Imports files and what is in folders: every `*.json` and `*.jsonl` in them and below, sorted
+/// by path, hidden ones left out. A file that is given by its own path is read whatever its
+/// name is. `progress` is told before each file and at the end.
+///
+/// Importing the same again writes nothing, and a file that has grown adds what is new. A file
+/// or a record that cannot be read is left out and named in the report.
+///
+/// # Errors
+/// [`ErrorKind::Io`] where a path does not exist, before anything is written. Otherwise only
+/// what stops every append: a database that is read-only, closed or failing.
+pub fn import_paths(
+    engine: &Engine,
+    paths: &[PathBuf],
+    options: &ImportOptions,
+    progress: &mut dyn FnMut(ImportProgress),
+) -> Result<ImportReport> {
+    let mut import = Import::new(engine, options);
+    let files = Files::find(paths, &mut import.report)?;
+    let mut state = ImportProgress {
+        files: files.found.len() as u64,
+        bytes: files.bytes(),
+        ..ImportProgress::default()
+    };
+    for file in &files.found {
+        state.file.clone_from(&file.path);
+        progress(state.clone());
+        let name = file.path.display().to_string();
+        match files::read(&file.path) {
+            Ok(bytes) => import.file(&name, &files::stem(&file.path), &bytes)?,
+            Err(reason) => import.unreadable(&name, reason),
+        }
+        state.files_done += 1;
+        state.bytes_done += file.bytes;
+    }
+    progress(state);
+    Ok(import.report)
+}
+
+/// Imports text from elsewhere, standard input for one, like a file of that name: `name` is
+/// what session ids are made of where the text has none.
+///
+/// # Errors
+/// What stops every append: a database that is read-only, closed or failing.
+pub fn import_text(
+    engine: &Engine,
+    name: &str,
+    text: &[u8],
+    options: &ImportOptions,
+) -> Result<ImportReport> {
+    let mut import = Import::new(engine, options);
+    import.file(name, name, text)?;
+    Ok(import.report)
+}
+
+/// Appends of one file that are under way at a time: enough for a group to fill.
+const APPENDS_WAITING_MAX: usize = 256;
+
+/// How often an import looks at a session again that others write to.
+const TRIES_MAX: u32 = 5;
+
+struct Import<'a> {
+    engine: &'a Engine,
+    options: &'a ImportOptions,
+    report: ImportReport,
+    /// Appends of the current file that may not be durable yet, oldest first.
+    waiting: VecDeque<Waiting>,
+}
+
+struct Waiting {
+    conversation: Conversation,
+    counts: Counts,
+    ticket: Ticket,
+    tries: u32,
+}
+
+impl<'a> Import<'a> {
+    fn new(engine: &'a Engine, options: &'a ImportOptions) -> Self {
+        Self { engine, options, report: ImportReport::default(), waiting: VecDeque::new() }
+    }
+
+    fn unreadable(&mut self, name: &str, reason: impl Into<String>) {
+        self.report.files += 1;
+        self.report.skip(name, None, reason);
+    }
+
+    fn file(&mut self, name: &str, stem: &str, bytes: &[u8]) -> Result<()> {
+        let source = text(bytes).and_then(Source::split);
+        let mut source = match source {
+            Ok(source) => source,
+            Err(reason) => {
+                self.unreadable(name, reason);
+                return Ok(());
+            }
+        };
+        self.report.files += 1;
+        let parsed = self.parse(&source, stem);
+        let mut broken = std::mem::take(&mut source.broken);
+        broken.extend(parsed.broken);
+        if parsed.conversations.is_empty() && broken.is_empty() {
+            self.report.skip(name, None, NO_CONVERSATION);
+        }
+        broken.sort_by_key(|broken| broken.line);
+        self.report.skip_broken(name, broken);
+        self.report.ignore(parsed.ignored);
+        for conversation in parsed.conversations {
+            self.conversation(name, conversation)?;
+        }
+        while self.settle_oldest(name)? {}
+        Ok(())
+    }
+
+    fn parse(&self, source: &Source<'_>, stem: &str) -> Parsed {
+        match self.options.format.unwrap_or_else(|| Format::detect(source)) {
+            Format::OpenAi => openai::read(source, stem),
+            Format::TauBench => tau_bench::read(source, stem),
+            Format::ClaudeCode => claude_code::read(source, stem),
+        }
+    }
+
+    fn conversation(&mut self, name: &str, mut conversation: Conversation) -> Result<()> {
+        if self.options.user_id.is_some() {
+            conversation.user_id.clone_from(&self.options.user_id);
+        }
+        let runs = RunPlan::of(&conversation.entries).count();
+        let mut found = Counts { sessions: 1, runs, ..Counts::default() };
+        conversation.entries.iter().for_each(|entry| found.add_message(&entry.message));
+        self.report.found += found;
+        // A session that this file already writes to is compared with what was written.
+        let is_same =
+            |waiting: &Waiting| waiting.conversation.session_id == conversation.session_id;
+        while self.waiting.len() >= APPENDS_WAITING_MAX || self.waiting.iter().any(is_same) {
+            self.settle_oldest(name)?;
+        }
+        self.record(name, conversation, 1)
+    }
+
+    fn record(&mut self, name: &str, conversation: Conversation, tries: u32) -> Result<()> {
+        match Plan::of(self.engine, &conversation, name)? {
+            Plan::Nothing => self.report.unchanged += 1,
+            Plan::Refuse(reason) => self.report.skip(name, conversation.line, reason),
+            Plan::Append { expected, events, counts } => {
+                match append(self.engine, &conversation.session_id, expected, events) {
+                    Ok(ticket) => {
+                        let waiting = Waiting { conversation, counts, ticket, tries };
+                        self.waiting.push_back(waiting);
+                    }
+                    Err(error) if is_refusal(error.kind()) => {
+                        self.report.skip(name, conversation.line, error.to_string());
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the oldest append. False where there is none.
+    fn settle_oldest(&mut self, name: &str) -> Result<bool> {
+        let Some(Waiting { conversation, counts, ticket, tries }) = self.waiting.pop_front() else {
+            return Ok(false);
+        };
+        match ticket.wait() {
+            Ok(_) => self.report.recorded += counts,
+            Err(error) => match error.kind() {
+                ErrorKind::Conflict { .. } if tries < TRIES_MAX => {
+                    self.record(name, conversation, tries + 1)?;
+                }
+                kind if is_refusal(kind) || matches!(kind, ErrorKind::Conflict { .. }) => {
+                    self.report.skip(name, conversation.line, error.to_string());
+                }
+                _ => return Err(error),
+            },
+        }
+        Ok(true)
+    }
+}
+
+/// Appends to a session that need not be there yet, so that its beginning and all that follows
+/// are one commit.
+fn append(
+    engine: &Engine,
+    session_id: &str,
+    expected: Expected,
+    events: Vec<NewEvent>,
+) -> Result<Ticket> {
+    let append = Append::prepare(session_id, Access::Admin, expected, events);
+    engine.inner.append(append.with_context(|| format!("session {session_id}"))?)
+}
+
+/// The text of a file, or why it has none.
+fn text(bytes: &[u8]) -> Result<&str, String> {
+    if bytes.len() as u64 > TRANSCRIPT_BYTES_MAX {
+        return Err(format!("larger than the limit of {TRANSCRIPT_BYTES_MAX} bytes"));
+    }
+    let text = match str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => whole_characters(bytes, error)?,
+    };
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// A file that is still being written may end within a character: its last record is torn, and
+/// the ones before it are not.
+fn whole_characters(bytes: &[u8], error: Utf8Error) -> Result<&str, String> {
+    let valid = error.valid_up_to();
+    let whole = bytes.get(..valid).filter(|_| error.error_len().is_none());
+    let text = whole.and_then(|whole| str::from_utf8(whole).ok());
+    text.ok_or_else(|| format!("not UTF-8: byte {} is none of a character", valid + 1))
+}

@@ -1,0 +1,28 @@
+//! Transcripts of other programs: read into sessions without loss, written back as they came.
+//!
+//! An import is idempotent. Every message gets an event id that is derived from its session,
+//! its place and its content, so importing a file again adds nothing, and importing one that
+//! has grown adds what is new. A conversation is one append: all of it is there, or none.
+
+mod claude_code;
+mod conversation;
+mod export;
+mod files;
+mod format;
+mod import;
+mod openai;
+mod plan;
+mod recorder;
+mod report;
+mod runs;
+mod source;
+mod stored;
+mod tau_bench;
+#[cfg(test)]
+mod tests;
+
+pub use self::export::export;
+pub use self::format::Format;
+pub use self::import::{import_paths, import_text};
+pub use self::recorder::Recorder;
+pub use self::report::{Counts, ImportOptions, ImportProgress, ImportReport, Skipped};

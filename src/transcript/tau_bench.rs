@@ -1,0 +1,61 @@
+//! tau-bench's result files: a list of trials, each with the messages of one conversation.
+
+use super::conversation::{Conversation, Parsed};
+use super::format::Format;
+use super::openai;
+use super::source::{Broken, Record, Source, members};
+use crate::json::{Json, JsonObject, check_depth};
+use crate::projection::SessionView;
+
+/// Reads a file of trials.
+pub(super) fn read(source: &Source<'_>, stem: &str) -> Parsed {
+    let mut parsed = Parsed::default();
+    for record in &source.records {
+        match trial(record, stem, &mut parsed.broken) {
+            Ok(conversation) => parsed.conversations.push(conversation),
+            Err(broken) => parsed.broken.push(broken),
+        }
+    }
+    parsed
+}
+
+fn trial(
+    record: &Record<'_>,
+    stem: &str,
+    broken: &mut Vec<Broken>,
+) -> Result<Conversation, Broken> {
+    let mut trial = members(record.text).unwrap_or_default();
+    let traj = trial.take("traj").ok_or_else(|| record.place.broken("no trial: no traj in it"))?;
+    let data = trial.to_json();
+    check_depth(data.as_str()).map_err(|reason| record.place.broken(reason))?;
+    let task = trial.get("task_id").and_then(label);
+    let task = task.unwrap_or_else(|| (record.place.ordinal() - 1).to_string());
+    let number = trial.get("trial").and_then(label).unwrap_or_else(|| String::from("0"));
+    let session_id = format!("{stem}-task{task}-trial{number}");
+    let mut conversation = Conversation::new(Format::TauBench, session_id, record.place);
+    conversation.data = Some(data);
+    conversation.read_list(traj.as_str(), (record.place, "traj"), broken)?;
+    Ok(conversation)
+}
+
+/// A number or a text as part of a name.
+fn label(json: &Json) -> Option<String> {
+    let value = json.to_value();
+    let text = value.as_str().map(str::to_owned);
+    text.or_else(|| value.is_number().then(|| value.to_string()))
+}
+
+/// Writes a session as a trial. One that was never a trial becomes the only trial of a task of
+/// its own name.
+pub(super) fn document(view: &SessionView, messages: &[Json]) -> Json {
+    let import = view.imports.last().filter(|import| import.format == Format::TauBench.as_str());
+    let data = import.and_then(|import| members(import.data.as_ref()?.as_str()));
+    let mut trial = data.unwrap_or_else(|| {
+        let mut trial = JsonObject::default();
+        trial.set("task_id", Json::string(&view.session_id));
+        trial.set("trial", Json::from(serde_json::Value::from(0)));
+        trial
+    });
+    trial.set("traj", openai::list(messages));
+    trial.to_json()
+}

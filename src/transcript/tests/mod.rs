@@ -1,0 +1,78 @@
+//! What an import and an export promise, over fixtures written for it.
+
+mod broken;
+mod equal;
+mod growth;
+mod recorder;
+
+use serde_json::Value;
+
+use super::{Format, ImportOptions, ImportReport, export, import_text};
+use crate::engine::{Engine, Session};
+use crate::event::RunStatus;
+
+const OPENAI: &str = include_str!("../../../tests/fixtures/openai.json");
+const OPENAI_LINES: &str = include_str!("../../../tests/fixtures/openai.jsonl");
+const MESSAGE_LINES: &str = include_str!("../../../tests/fixtures/messages.jsonl");
+const TAU_BENCH: &str = include_str!("../../../tests/fixtures/tau-bench.json");
+const CLAUDE_CODE: &str = include_str!("../../../tests/fixtures/claude-code.jsonl");
+const CLAUDE_CODE_AGENT: &str = include_str!("../../../tests/fixtures/claude-code-agent.jsonl");
+const CLAUDE_CODE_SESSION: &str = "11111111-aaaa-4bbb-8ccc-222222222222";
+
+fn engine() -> Engine {
+    Engine::in_memory().unwrap()
+}
+
+fn import(engine: &Engine, name: &str, text: &str) -> ImportReport {
+    import_text(engine, name, text.as_bytes(), &ImportOptions::default()).unwrap()
+}
+
+fn session(engine: &Engine, session_id: &str) -> Session {
+    engine.session(session_id).admin().open_existing().unwrap()
+}
+
+fn exported(engine: &Engine, session_id: &str, format: Format) -> Vec<Value> {
+    let records = export(&session(engine, session_id), format).unwrap();
+    records.iter().map(crate::Json::to_value).collect()
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+/// The messages' roles, run by run.
+fn runs(engine: &Engine, session_id: &str) -> Vec<Vec<String>> {
+    let runs = session(engine, session_id).at(crate::Point::Head).unwrap().runs().unwrap();
+    let roles = |run: crate::RunView| {
+        assert_eq!(run.status, RunStatus::Completed, "{}", run.started.run_id);
+        run.messages.iter().map(|(_, message)| message.role.as_str().to_owned()).collect()
+    };
+    runs.into_iter().map(roles).collect()
+}
+
+/// How many events a session has.
+fn events(engine: &Engine, session_id: &str) -> u64 {
+    session(engine, session_id).seq().unwrap()
+}
+
+/// The reasons of a report, with their lines.
+fn reasons(report: &ImportReport) -> Vec<(Option<u64>, &str)> {
+    report.skipped.iter().map(|skipped| (skipped.line, skipped.reason.as_str())).collect()
+}
+
+#[test]
+fn formats_are_named_and_their_names_are_read() {
+    for format in Format::ALL {
+        assert_eq!(format.to_string().parse::<Format>().unwrap(), *format);
+    }
+    let error = "claude".parse::<Format>().unwrap_err().to_string();
+    assert!(error.contains("openai, tau-bench or claude-code"), "{error}");
+}
+
+#[test]
+fn a_report_is_flat_json() {
+    let report = serde_json::to_value(import(&engine(), "chat", MESSAGE_LINES)).unwrap();
+    assert_eq!(report["messages"], 4);
+    assert_eq!(report["found"]["runs"], 2);
+    assert_eq!(report["files"], 1);
+}
