@@ -1,5 +1,6 @@
 //! One immutable fact of a session: who, when, where in the session, and what.
 
+mod json;
 mod kind;
 mod state;
 

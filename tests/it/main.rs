@@ -6,6 +6,7 @@
     reason = "tests"
 )]
 
+mod cli;
 mod commit;
 mod contract;
 mod damage;

@@ -24,8 +24,8 @@ const LADDER: &[&str] = &[
     "commit",
     "replay",
     "catalog",
-    "verify",     // motion
-    "engine",     // door
+    "verify", // motion
+    "engine", // door
     "testing",
     "transcript", // front
 ];

@@ -1,0 +1,18 @@
+//! A shell's completion script.
+
+use std::io::Write;
+
+use clap::CommandFactory;
+use clap_complete::generate;
+
+use super::args::{Cli, CompletionsArgs};
+use super::failure::{Outcome, Result};
+use super::output::Output;
+
+pub(super) fn run(args: &CompletionsArgs, out: &mut Output) -> Result<Outcome> {
+    // The generator panics where it cannot write, and memory always can be written.
+    let mut script = Vec::new();
+    generate(args.shell, &mut Cli::command(), "sessionlog", &mut script);
+    out.write_all(&script)?;
+    Ok(Outcome::Fine)
+}

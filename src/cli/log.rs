@@ -1,0 +1,79 @@
+//! The events themselves.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use sessionlog::{Digest, Event, EventBody, Events, Json, Point, Session};
+
+use super::args::{Global, LogArgs};
+use super::event_text;
+use super::failure::{Failure, Outcome, Result};
+use super::output::Output;
+use super::text;
+
+pub(super) fn run(global: &Global, args: &LogArgs, out: &mut Output) -> Result<Outcome> {
+    let session = global.session(&args.session)?;
+    let head = session.seq()?;
+    let last_seq = args.to.map_or(head, |to| to.min(head));
+    let events = session.events_from(args.from, Point::seq(last_seq))?;
+    let events = in_session(&session, events);
+    if out.is_json() {
+        let mut runs = RunNames::before(&session, args.from.min(head))?;
+        out.json_list("events", events.map(|event| event.map(|event| runs.entry(&event))))?;
+        return Ok(Outcome::Fine);
+    }
+    for event in events {
+        let event = event?;
+        let (seq, kind) = (event.seq, event.body.kind().as_str());
+        let (at, words) = (text::time(event.recorded_at_us), event_text::words(&event.body));
+        out.line(format!("{seq:>6}  {at}  {kind:<16}  {words}").trim_end())?;
+    }
+    Ok(Outcome::Fine)
+}
+
+/// Events, where an error names the session too.
+fn in_session(session: &Session, events: Events) -> impl Iterator<Item = Result<Event>> {
+    let place = format!("session {}", session.id());
+    events.map(move |event| event.map_err(|error| Failure::At(place.clone(), error)))
+}
+
+/// An event as JSON.
+#[derive(Serialize)]
+struct LogEntry {
+    seq: u64,
+    position: u64,
+    event_id: String,
+    recorded_at: String,
+    kind: &'static str,
+    /// The run's digest where its name is out of sight.
+    run_id: Option<String>,
+    body: Json,
+}
+
+/// Which run a digest stands for. Only a run's first event says its name.
+struct RunNames(HashMap<Digest, String>);
+
+impl RunNames {
+    /// The runs that are under way before a seq.
+    fn before(session: &Session, seq: u64) -> Result<Self> {
+        let view = session.at(Point::seq(seq.saturating_sub(1)))?.into_view();
+        let open = view.open_runs.into_values().filter(|run| !run.run_id.is_empty());
+        Ok(Self(open.map(|run| (Digest::of_run(&run.run_id), run.run_id)).collect()))
+    }
+
+    fn entry(&mut self, event: &Event) -> LogEntry {
+        if let EventBody::RunStarted(started) = &event.body {
+            self.0.insert(event.run, started.run_id.clone());
+        }
+        let name = || self.0.get(&event.run).cloned().unwrap_or_else(|| event.run.to_string());
+        LogEntry {
+            seq: event.seq,
+            position: event.position,
+            event_id: event.id.to_string(),
+            recorded_at: text::rfc3339(event.recorded_at_us),
+            kind: event.body.kind().as_str(),
+            run_id: (!event.run.is_none()).then(name),
+            body: event.body.to_json(),
+        }
+    }
+}

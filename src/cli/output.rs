@@ -1,0 +1,151 @@
+//! Standard output: one JSON document for programs, or words and tables for people.
+
+use std::io::{self, BufWriter, Stdout, Write};
+use std::ops::Range;
+
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
+use comfy_table::{
+    CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, Width, presets,
+};
+use serde::Serialize;
+
+use super::failure::Result;
+use super::text;
+
+/// Headings and labels.
+pub(super) const LABEL: Style = Style::new().bold();
+/// What matters less.
+pub(super) const FAINT: Style = Style::new().dimmed();
+/// What is well.
+pub(super) const GOOD: Style = AnsiColor::Green.on_default();
+/// What is not.
+pub(super) const BAD: Style = AnsiColor::Red.on_default();
+
+/// A terminal narrower than this is taken for one that does not know its size.
+const COLUMNS_MIN: usize = 20;
+/// A column gives way no further than this, padding included.
+const FLEXIBLE_MIN: Width = Width::Fixed(12);
+
+/// Where a command's results go.
+pub(super) struct Output {
+    is_json: bool,
+    columns: Option<usize>,
+    stream: BufWriter<AutoStream<Stdout>>,
+}
+
+impl Output {
+    pub(super) fn new(is_json: bool) -> Self {
+        let stream = if is_json {
+            AutoStream::new(io::stdout(), ColorChoice::AlwaysAnsi)
+        } else {
+            AutoStream::auto(io::stdout())
+        };
+        let columns = Table::new().width().map(usize::from).filter(|width| *width >= COLUMNS_MIN);
+        Self { is_json, columns, stream: BufWriter::new(stream) }
+    }
+
+    /// Whether a program reads it.
+    pub(super) fn is_json(&self) -> bool {
+        self.is_json
+    }
+
+    /// The document.
+    pub(super) fn json(&mut self, document: &impl Serialize) -> Result<()> {
+        serde_json::to_writer(&mut self.stream, document)?;
+        Ok(self.stream.write_all(b"\n")?)
+    }
+
+    /// The document `{"name":[...]}`, written as its items come. Where they break off the list
+    /// still ends, so that what could be read is a document; the failure is told elsewhere.
+    pub(super) fn json_list<T: Serialize>(
+        &mut self,
+        name: &str,
+        items: impl Iterator<Item = Result<T>>,
+    ) -> Result<()> {
+        write!(self, "{{\"{name}\":[")?;
+        let mut outcome = Ok(());
+        for (at, item) in items.enumerate() {
+            match item {
+                Ok(item) => {
+                    if at > 0 {
+                        self.write_all(b",")?;
+                    }
+                    serde_json::to_writer(&mut self.stream, &item)?;
+                }
+                Err(failure) => {
+                    outcome = Err(failure);
+                    break;
+                }
+            }
+        }
+        writeln!(self, "]}}")?;
+        outcome
+    }
+
+    /// One line of text, cut where a terminal ends.
+    pub(super) fn line(&mut self, line: &str) -> Result<()> {
+        let line = self.fit(&text::flat(line), 0);
+        Ok(writeln!(self, "{line}")?)
+    }
+
+    /// The text, cut where a terminal ends if it begins so many columns in.
+    pub(super) fn fit(&self, text: &str, used: usize) -> String {
+        match self.columns {
+            Some(columns) => text::cut(text, columns.saturating_sub(used)),
+            None => text.to_owned(),
+        }
+    }
+
+    /// A table, its columns aligned to the right where they are among `numbers`. On a terminal
+    /// the `flexible` columns give way, and lines that are still too long are cut.
+    pub(super) fn table(
+        &mut self,
+        header: &[&str],
+        numbers: Range<usize>,
+        flexible: Range<usize>,
+        rows: impl IntoIterator<Item = Vec<String>>,
+    ) -> Result<()> {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).force_no_tty().set_truncation_indicator("…");
+        if let Some(columns) = self.columns {
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+            table.set_width(u16::try_from(columns).unwrap_or(u16::MAX));
+        }
+        table.set_header(header.iter().copied());
+        for cells in rows {
+            let mut row: Row = cells.iter().map(|cell| text::one_line(cell)).into();
+            row.max_height(1);
+            table.add_row(row);
+        }
+        for (at, column) in table.column_iter_mut().enumerate() {
+            column.set_padding((0, 2));
+            column.set_constraint(match self.columns {
+                Some(_) if flexible.contains(&at) => ColumnConstraint::LowerBoundary(FLEXIBLE_MIN),
+                _ => ColumnConstraint::ContentWidth,
+            });
+            if numbers.contains(&at) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        for (at, line) in table.lines().enumerate() {
+            let line = self.fit(line.trim_end(), 0);
+            if at == 0 {
+                writeln!(self, "{LABEL}{line}{LABEL:#}")?;
+            } else {
+                writeln!(self, "{line}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}

@@ -1,0 +1,582 @@
+//! The `sessionlog` program from outside: what it prints, what it says when it cannot, and what
+//! it leaves behind when it is killed.
+
+#![expect(clippy::unwrap_used, reason = "the helpers belong to the tests")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const COMMANDS: [&str; 14] = [
+    "demo",
+    "import",
+    "record",
+    "export",
+    "ls",
+    "show",
+    "history",
+    "log",
+    "replay",
+    "rename",
+    "state",
+    "verify",
+    "stats",
+    "completions",
+];
+
+struct Db {
+    directory: TempDir,
+}
+
+impl Db {
+    fn empty() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// With the sessions of `demo`: `demo-parcel` of alice, `demo-menu` of bob.
+    fn with_samples() -> Self {
+        let db = Self::empty();
+        db.fine(&["demo"]);
+        db
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("x.db")
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = program();
+        command.arg("--db").arg(self.path()).args(args);
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).stdin(Stdio::null()).output().unwrap()
+    }
+
+    fn run_with(&self, args: &[&str], input: &[u8]) -> Output {
+        let mut child = piped(&mut self.command(args));
+        // A program that has failed already does not read.
+        let _ = child.stdin.take().unwrap().write_all(input);
+        child.wait_with_output().unwrap()
+    }
+
+    /// Standard output of a run that ends well and has nothing to complain about.
+    fn fine(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert_eq!((code(&output), stderr(&output).as_str()), (0, ""), "{args:?}");
+        stdout(&output)
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        let text = self.fine(&[args, &["--json"]].concat());
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// The one line on standard error of a run that fails.
+    fn refused(&self, status: i32, args: &[&str]) -> String {
+        only_complaint(&self.run(args), status)
+    }
+}
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sessionlog"));
+    command.env_remove("SESSIONLOG_DB").env_remove("NO_COLOR");
+    command
+}
+
+fn piped(command: &mut Command) -> Child {
+    let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    pipes.spawn().unwrap()
+}
+
+fn only_complaint(output: &Output, status: i32) -> String {
+    let words = stderr(output);
+    assert_eq!((code(output), stdout(output).as_str()), (status, ""), "{words}");
+    assert!(words.starts_with("sessionlog: ") && words.lines().count() == 1, "{words}");
+    words.trim_end().to_owned()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn roles(messages: &Value) -> Vec<&str> {
+    messages.as_array().unwrap().iter().map(|message| message["role"].as_str().unwrap()).collect()
+}
+
+fn user_line(text: &str) -> String {
+    format!("{}\n", serde_json::json!({ "role": "user", "content": text }))
+}
+
+/// Sends one message and waits until it is acknowledged.
+fn send(child: &mut Child, acks: &mut BufReader<ChildStdout>, text: &str) -> u64 {
+    let stdin = child.stdin.as_mut().unwrap();
+    stdin.write_all(user_line(text).as_bytes()).unwrap();
+    stdin.flush().unwrap();
+    let mut line = String::new();
+    acks.read_line(&mut line).unwrap();
+    let ack: Value = serde_json::from_str(&line).unwrap();
+    ack.get("seq").and_then(Value::as_u64).unwrap()
+}
+
+// ---- reading
+
+#[test]
+fn a_listing_has_the_schemas_fields_and_the_total() {
+    let db = Db::with_samples();
+    let page = db.json(&["ls", "--limit", "1", "--order", "asc"]);
+    assert_eq!(page["total"], 2);
+    let session = &page["sessions"][0];
+    assert_eq!(session["session_id"], "demo-parcel");
+    assert_eq!(session["session_data"]["session_name"], "Lost parcel");
+    assert!(session.get("runs").is_none());
+    let of_bob = db.json(&["ls", "--user", "bob"]);
+    assert_eq!((&of_bob["total"], &of_bob["sessions"][0]["user_id"]), (&1.into(), &"bob".into()));
+    assert_eq!(db.json(&["ls", "--name", "PARCEL", "--type", "agent"])["total"], 1);
+    assert_eq!(db.json(&["ls", "--component", "cook", "--since", "2020-01-01"])["total"], 1);
+    assert_eq!(db.json(&["ls", "--until", "2020-01-01"])["total"], 0);
+    assert!(db.fine(&["ls"]).ends_with("2 of 2 sessions\n"));
+}
+
+#[test]
+fn a_session_is_shown_as_it_was() {
+    let db = Db::with_samples();
+    let now = db.json(&["show", "demo-parcel"]);
+    assert_eq!(now["runs"].as_array().unwrap().len(), 3);
+    assert_eq!(now["session_data"]["session_state"]["order"], "T-1055");
+    let earlier = db.json(&["show", "demo-parcel", "--at", "run:1"]);
+    assert_eq!(earlier["runs"].as_array().unwrap().len(), 1);
+    assert_eq!(earlier["session_data"]["session_state"]["order"], "T-1042");
+    assert!(earlier["session_data"].get("session_name").is_none());
+    assert!(db.fine(&["show", "demo-parcel"]).contains("CANCELLED"));
+}
+
+#[test]
+fn history_is_what_a_provider_takes() {
+    let db = Db::with_samples();
+    let openai = db.json(&["history", "demo-parcel"]);
+    let whole = [
+        "system",
+        "user",
+        "assistant",
+        "tool",
+        "assistant",
+        "user",
+        "assistant",
+        "tool",
+        "tool",
+        "assistant",
+    ];
+    assert_eq!(roles(&openai["messages"]), whole);
+    assert!(!openai.to_string().contains("cancel_order"));
+    let anthropic = db.json(&["history", "demo-parcel", "--runs", "1", "--format", "anthropic"]);
+    assert_eq!(anthropic["system"], "You help customers of a tea shop. Be brief.");
+    assert_eq!(roles(&anthropic["messages"]), ["user", "assistant", "user", "assistant"]);
+    assert_eq!(db.json(&["history", "demo-menu", "--format", "anthropic"])["system"], Value::Null);
+    let last = db.json(&["history", "demo-parcel", "--messages", "2"]);
+    assert_eq!(roles(&last["messages"]), ["system", "assistant"]);
+    let early = db.json(&["history", "demo-parcel", "--at", "4", "--max-tool-calls", "0"]);
+    assert_eq!(roles(&early["messages"]), ["system", "user"]);
+    assert!(db.fine(&["history", "demo-parcel"]).contains("-> stock({\"item\":\"oolong\"})"));
+}
+
+#[test]
+fn the_log_shows_each_event_with_its_place_run_and_body() {
+    let db = Db::with_samples();
+    let log = db.json(&["log", "demo-parcel", "--from", "4", "--to", "5"]);
+    let events = log["events"].as_array().unwrap();
+    let seqs: Vec<u64> = events.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, [4, 5]);
+    let event = &events[0];
+    assert_eq!((&event["kind"], &event["run_id"]), (&"message_added".into(), &"parcel-1".into()));
+    assert_eq!(event["body"]["message"]["role"], "user");
+    assert!(event["recorded_at"].as_str().unwrap().ends_with('Z'));
+    assert!(event["event_id"].is_string() && event["position"].is_u64());
+    let all = db.json(&["log", "demo-parcel"]);
+    assert_eq!(
+        all["events"].as_array().unwrap().len(),
+        db.fine(&["log", "demo-parcel"]).lines().count()
+    );
+    assert_eq!(db.json(&["log", "demo-parcel", "--from", "99"])["events"], Value::Array(vec![]));
+}
+
+#[test]
+fn replay_tells_what_each_event_changed() {
+    let db = Db::with_samples();
+    let replay = db.json(&["replay", "demo-parcel", "--to", "run:1"]);
+    let steps = replay["steps"].as_array().unwrap();
+    let counts: Vec<u64> =
+        steps.iter().map(|step| step["view"]["message_count"].as_u64().unwrap()).collect();
+    assert_eq!(counts, [0, 0, 1, 2, 3, 4, 5, 5, 5]);
+    assert_eq!(steps[8]["kind"], "run_finished");
+    assert_eq!(steps[8]["view"]["state"]["customer"]["name"], "Alice");
+    let text = db.fine(&["replay", "demo-parcel"]);
+    assert!(text.contains("runs 0 -> 1") && text.contains("CANCELLED"), "{text}");
+}
+
+#[test]
+fn verify_and_stats_count_the_same_events() {
+    let db = Db::with_samples();
+    let report = db.json(&["verify"]);
+    assert_eq!((&report["ok"], &report["sessions"]), (&true.into(), &2.into()));
+    assert_eq!(report["problems"], Value::Array(vec![]));
+    let stats = db.json(&["stats"]);
+    assert_eq!(stats["events"], report["events"]);
+    assert_eq!(stats["kinds"]["message_added"]["events"], 16);
+    assert!(db.fine(&["verify", "demo-menu"]).starts_with("ok: 1 session, "));
+    assert!(db.fine(&["stats"]).contains("message_added"));
+}
+
+// ---- writing
+
+#[test]
+fn a_new_name_is_there_at_once() {
+    let db = Db::with_samples();
+    let renamed = db.json(&["rename", "demo-menu", "Risotto"]);
+    assert_eq!(renamed["session_name"], "Risotto");
+    assert!(renamed["seq"].is_u64());
+    assert_eq!(db.json(&["ls", "--name", "risotto"])["total"], 1);
+}
+
+#[test]
+fn state_is_set_and_removed_by_key_path() {
+    let db = Db::with_samples();
+    let args = ["state", "demo-menu", "cart.items=[\"rice\"]", "diet=", "note=\"soon\""];
+    let expected = serde_json::json!({"guests": 6, "cart": {"items": ["rice"]}, "note": "soon"});
+    assert_eq!(db.json(&args), expected);
+    assert_eq!(db.json(&["state", "demo-menu"]), expected);
+}
+
+#[test]
+fn what_was_recorded_is_exported() {
+    let db = Db::with_samples();
+    let one = db.fine(&["export", "demo-menu"]);
+    assert!(one.contains("480 grams"), "{one}");
+    let all = db.fine(&["export", "--all"]);
+    let documents = all.lines().map(serde_json::from_str::<Value>);
+    assert!(documents.clone().all(|document| document.is_ok()));
+    assert!(all.contains("480 grams") && all.contains("lost in the depot"));
+}
+
+#[test]
+fn an_import_counts_what_it_records_and_what_it_skips() {
+    let db = Db::empty();
+    let file = db.directory.path().join("chat.jsonl");
+    let text = format!("{}{}", user_line("Hi"), "{\"role\":\"assistant\",\"content\":\"Hello\"}\n");
+    std::fs::write(&file, &text).unwrap();
+    let file = file.to_str().unwrap();
+    let report = db.json(&["import", "--format", "openai", "--user", "alice", file]);
+    assert_eq!((&report["files"], &report["messages"]), (&1.into(), &2.into()));
+    assert_eq!(report["skipped"], Value::Array(vec![]));
+    assert_eq!(db.json(&["ls", "--user", "alice"])["total"], 1);
+    let again = db.json(&["import", file]);
+    assert_eq!((&again["messages"], &again["unchanged"]), (&0.into(), &1.into()));
+    assert_eq!(again["found"]["messages"], 2);
+}
+
+#[test]
+fn conversations_through_a_pipe_do_not_run_into_one_another() {
+    let db = Db::empty();
+    for (text, sessions) in [("one", 1), ("two", 2), ("one", 2)] {
+        let output = db.run_with(&["import", "-"], user_line(text).as_bytes());
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        assert_eq!(db.json(&["ls"])["total"], sessions);
+    }
+}
+
+#[test]
+fn an_import_of_nothing_says_so_and_makes_nothing() {
+    let db = Db::empty();
+    let empty = only_complaint(&db.run_with(&["import", "-"], b" \n"), 1);
+    assert!(empty.contains("standard input is empty"), "{empty}");
+    let missing = db.refused(1, &["import", "/no/such/file.json"]);
+    assert!(missing.contains("/no/such/file.json: no such file"), "{missing}");
+    assert!(!db.path().exists());
+    let broken = db.run_with(&["import", "--format", "openai", "-"], b"{]\n");
+    assert_eq!(code(&broken), 1);
+}
+
+// ---- recording through a pipe
+
+#[test]
+fn each_message_is_acknowledged_while_the_input_stays_open() {
+    let db = Db::empty();
+    let mut child = piped(&mut db.command(&["record", "chat", "--user", "alice"]));
+    let mut acks = BufReader::new(child.stdout.take().unwrap());
+    let first = send(&mut child, &mut acks, "one");
+    let second = send(&mut child, &mut acks, "two");
+    assert!(first < second);
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    let session = db.json(&["show", "chat"]);
+    assert_eq!(session["user_id"], "alice");
+    assert_eq!(session["runs"][0]["status"], "COMPLETED");
+}
+
+#[test]
+fn what_was_acknowledged_outlives_a_killed_process() {
+    let db = Db::empty();
+    let mut child = piped(&mut db.command(&["record", "chat"]));
+    let mut acks = BufReader::new(child.stdout.take().unwrap());
+    let seqs: Vec<u64> =
+        (0..20).map(|at| send(&mut child, &mut acks, &format!("message {at}"))).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let log = db.json(&["log", "chat"]);
+    for (at, seq) in seqs.iter().enumerate() {
+        let event = &log["events"][usize::try_from(seq - 1).unwrap()];
+        assert_eq!(event["body"]["message"]["content"], format!("message {at}"));
+    }
+    assert_eq!(db.json(&["verify"])["ok"], true);
+}
+
+#[test]
+fn many_messages_are_acknowledged_in_order() {
+    let db = Db::empty();
+    let input: String = (0..500).map(|at| user_line(&at.to_string())).collect();
+    let output = db.run_with(&["record", "chat"], input.as_bytes());
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let text = stdout(&output);
+    let seqs: Vec<u64> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["seq"].as_u64().unwrap())
+        .collect();
+    assert_eq!(seqs.len(), 500);
+    assert!(seqs.windows(2).all(|pair| pair[0] < pair[1]));
+}
+
+#[test]
+fn a_broken_line_is_named_and_the_rest_is_recorded() {
+    let db = Db::empty();
+    let input = format!("{}\n{{nonsense\n{}", user_line("one"), user_line("two"));
+    let output = db.run_with(&["record", "chat"], input.as_bytes());
+    assert_eq!(code(&output), 1);
+    assert_eq!(stdout(&output).lines().count(), 2);
+    assert!(stderr(&output).starts_with("sessionlog: line 3: not JSON"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_reader_that_leaves_ends_a_recording_quietly() {
+    let db = Db::empty();
+    let mut child = piped(&mut db.command(&["record", "chat"]));
+    drop(child.stdout.take());
+    let stdin = child.stdin.as_mut().unwrap();
+    stdin.write_all(user_line("one").as_bytes()).unwrap();
+    // The input stays open: the program ends by itself.
+    let status = child.wait().unwrap();
+    let mut words = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut words).unwrap();
+    assert_eq!((status.code(), words.as_str()), (Some(0), ""));
+    assert_eq!(db.json(&["show", "chat"])["runs"][0]["messages"][0]["content"], "one");
+}
+
+#[test]
+fn anothers_session_is_not_recorded_into() {
+    let db = Db::with_samples();
+    let args = ["record", "demo-parcel", "--user", "bob"];
+    let words = only_complaint(&db.run_with(&args, user_line("Hi").as_bytes()), 1);
+    assert_eq!(words, "sessionlog: session demo-parcel: belongs to another user");
+}
+
+#[test]
+fn a_database_in_use_says_so() {
+    let db = Db::empty();
+    let mut child = piped(&mut db.command(&["record", "chat"]));
+    let mut acks = BufReader::new(child.stdout.take().unwrap());
+    send(&mut child, &mut acks, "one");
+    let words = db.refused(1, &["ls"]);
+    assert!(words.contains("x.db: in use by another process"), "{words}");
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+}
+
+// ---- mistakes
+
+#[test]
+fn a_missing_database_says_how_to_make_one() {
+    let db = Db::empty();
+    let words = db.refused(1, &["ls"]);
+    assert!(words.contains("x.db: no such database (import, record or demo makes one)"), "{words}");
+    assert!(!db.path().exists());
+}
+
+#[test]
+fn a_path_that_holds_something_else_is_left_alone() {
+    let db = Db::empty();
+    std::fs::write(db.path(), "my diary").unwrap();
+    for args in [&["ls"][..], &["demo"], &["record", "chat"]] {
+        let words = db.refused(1, args);
+        assert!(words.contains("x.db: not a sessionlog database"), "{words}");
+    }
+    assert_eq!(std::fs::read_to_string(db.path()).unwrap(), "my diary");
+}
+
+#[test]
+fn an_unknown_session_is_named() {
+    let db = Db::with_samples();
+    let commands: [&[&str]; 9] = [
+        &["show", "nope"],
+        &["history", "nope"],
+        &["log", "nope"],
+        &["replay", "nope"],
+        &["rename", "nope", "x"],
+        &["state", "nope"],
+        &["export", "nope"],
+        &["verify", "nope"],
+        &["show", "nope", "--json"],
+    ];
+    for args in commands {
+        assert_eq!(db.refused(1, args), "sessionlog: session nope: no such session", "{args:?}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_one_line_and_status_two() {
+    let db = Db::with_samples();
+    let mistakes: [(&[&str], &str); 9] = [
+        (&["ls", "--colour"], "unexpected argument '--colour'"),
+        (&["frobnicate"], "unrecognized subcommand 'frobnicate'"),
+        (&["show"], "required arguments were not provided: <SESSION>"),
+        (&["show", "demo-menu", "--at", "yesterday"], "\"yesterday\" is no point: use head"),
+        (&["state", "demo-menu", "name=Alice"], "as in name='\"Alice\"'"),
+        (&["ls", "--since", "soon"], "use 2026-01-31"),
+        (&["ls", "--limit", "0"], "a page holds 1 to 1000"),
+        (&["export"], "<SESSION>..."),
+        (&["export", "--all", "demo-menu"], "cannot be used with"),
+    ];
+    for (args, words) in mistakes {
+        let said = db.refused(2, args);
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn a_point_that_is_not_there_is_named() {
+    let db = Db::with_samples();
+    let words = db.refused(1, &["show", "demo-menu", "--at", "run:9"]);
+    assert_eq!(words, "sessionlog: session demo-menu: point run:9: no such run");
+}
+
+#[test]
+fn a_damaged_database_says_so_and_what_is_left_can_be_read() {
+    let db = Db::with_samples();
+    let data = db.path().join("db");
+    let mut bytes = std::fs::read(&data).unwrap();
+    bytes[9_000..9_040].fill(0x5a);
+    std::fs::write(&data, bytes).unwrap();
+    let words = db.refused(1, &["verify"]);
+    assert!(words.contains("x.db: corrupt: its files were damaged"), "{words}");
+    assert_eq!(db.json(&["ls", "--salvage"])["total"], 1);
+    let words = db.refused(1, &["rename", "demo-parcel", "x", "--salvage"]);
+    assert!(words.contains("opened for reading only"), "{words}");
+}
+
+#[test]
+fn a_closed_pipe_ends_every_command_quietly() {
+    let db = Db::with_samples();
+    let commands: [&[&str]; 5] = [
+        &["log", "demo-parcel"],
+        &["export", "--all"],
+        &["replay", "demo-parcel", "--json"],
+        &["completions", "bash"],
+        &["demo"],
+    ];
+    for args in commands {
+        let mut child = piped(&mut db.command(args));
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((code(&output), stderr(&output).as_str()), (0, ""), "{args:?}");
+    }
+}
+
+// ---- finding one's way
+
+#[test]
+fn the_demo_is_short_and_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = program();
+    let output = command.arg("demo").env("TMPDIR", directory.path()).output().unwrap();
+    assert_eq!((code(&output), stderr(&output).as_str()), (0, ""));
+    let text = stdout(&output);
+    assert!(text.lines().count() < 50, "{text}");
+    assert!(text.contains("ok: 2 sessions"), "{text}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn the_demo_runs_twice_in_a_database_of_ones_own() {
+    let db = Db::empty();
+    let first = db.json(&["demo"]);
+    assert_eq!(first["recorded"].as_array().unwrap().len(), 2);
+    assert_eq!(first["database"].as_str().map(Path::new), Some(db.path().as_path()));
+    let second = db.json(&["demo"]);
+    assert_eq!(second["already_there"], first["recorded"]);
+    assert_eq!(second["verify"], first["verify"]);
+    assert!(db.fine(&["demo"]).contains("Already there"));
+}
+
+#[test]
+fn a_database_from_the_environment_is_no_playground() {
+    let db = Db::empty();
+    let mut command = program();
+    let output = command.arg("demo").env("SESSIONLOG_DB", db.path()).output().unwrap();
+    assert_eq!(code(&output), 0);
+    assert!(!db.path().exists());
+}
+
+#[test]
+fn options_of_every_command_stand_before_or_after_it() {
+    let db = Db::with_samples();
+    let path = db.path();
+    let before = program().arg("--json").arg("--db").arg(&path).arg("stats").output().unwrap();
+    let after = program().args(["stats", "--json", "--db"]).arg(&path).output().unwrap();
+    assert_eq!(code(&before), 0);
+    assert_eq!(stdout(&before), stdout(&after));
+}
+
+#[test]
+fn completions_know_every_command() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let output = program().args(["completions", shell]).output().unwrap();
+        let script = stdout(&output);
+        assert_eq!(code(&output), 0);
+        assert!(COMMANDS.iter().all(|command| script.contains(command)), "{shell}");
+    }
+}
+
+#[test]
+fn help_has_examples_of_commands_that_exist() {
+    let pages = COMMANDS.iter().map(|command| vec![*command, "--help"]).chain([vec!["--help"]]);
+    for args in pages {
+        let output = program().args(&args).output().unwrap();
+        let text = stdout(&output);
+        let (_, examples) = text.split_once("Examples:\n").unwrap_or_else(|| panic!("{args:?}"));
+        let mut used = 0;
+        for line in examples.lines().filter(|line| line.starts_with("  ")) {
+            let Some((_, call)) = line.split_once("sessionlog ") else { continue };
+            let command = call.split_whitespace().next().unwrap();
+            assert!(COMMANDS.contains(&command), "{line}");
+            used += 1;
+        }
+        assert!(used > 0, "{args:?}");
+    }
+}
+
+#[test]
+fn no_command_at_all_gets_the_help() {
+    let output = program().output().unwrap();
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains("Usage: sessionlog"));
+}
