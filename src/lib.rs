@@ -113,3 +113,8 @@ pub use projection::{
 pub use replay::{Point, Replay, Step};
 pub use stream::Events;
 pub use verify::{Problem, Progress, Report};
+
+/// The README's example is run like any other.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
-use sessionlog::{Digest, Event, EventBody, Events, Json, Point, Session};
+use sessionlog::{Digest, Event, EventBody, Json, Point, Session};
 
 use super::args::{Global, LogArgs};
 use super::event_text;
@@ -16,7 +16,7 @@ pub(super) fn run(global: &Global, args: &LogArgs, out: &mut Output) -> Result<O
     let head = session.seq()?;
     let last_seq = args.to.map_or(head, |to| to.min(head));
     let events = session.events_from(args.from, Point::seq(last_seq))?;
-    let events = in_session(&session, events);
+    let events = events.map(|event| event.map_err(Failure::from));
     if out.is_json() {
         let mut runs = RunNames::before(&session, args.from.min(head))?;
         out.json_list("events", events.map(|event| event.map(|event| runs.entry(&event))))?;
@@ -29,12 +29,6 @@ pub(super) fn run(global: &Global, args: &LogArgs, out: &mut Output) -> Result<O
         out.line(format!("{seq:>6}  {at}  {kind:<16}  {words}").trim_end())?;
     }
     Ok(Outcome::Fine)
-}
-
-/// Events, where an error names the session too.
-fn in_session(session: &Session, events: Events) -> impl Iterator<Item = Result<Event>> {
-    let place = format!("session {}", session.id());
-    events.map(move |event| event.map_err(|error| Failure::At(place.clone(), error)))
 }
 
 /// An event as JSON.

@@ -32,10 +32,9 @@ pub(super) fn run(global: &Global, args: &ReplayArgs, out: &mut Output) -> Resul
 
 /// The steps up to a seq.
 fn steps(session: &Session, last_seq: u64) -> Result<impl Iterator<Item = Result<Step>>> {
-    let place = format!("session {}", session.id());
     // Seqs have no gaps, so the place of a step is its seq.
     let steps = session.replay()?.take(usize::try_from(last_seq).unwrap_or(usize::MAX));
-    Ok(steps.map(move |step| step.map_err(|error| Failure::At(place.clone(), error))))
+    Ok(steps.map(move |step| step.map_err(Failure::from)))
 }
 
 fn step_json(step: &Step) -> Value {

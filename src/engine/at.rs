@@ -80,7 +80,12 @@ impl SessionAt {
 
     /// The session with its runs, as a record of the seed documents' storage schema.
     pub fn to_record(&self) -> Result<Value> {
-        Ok(session_record(&self.view, Some(&self.runs()?)))
+        let mut record = session_record(&self.view, Some(&self.runs()?));
+        // Before its first event the session has no name of its own yet.
+        if let Some(fields) = record.as_object_mut() {
+            fields.insert(String::from("session_id"), self.session.id().into());
+        }
+        Ok(record)
     }
 }
 

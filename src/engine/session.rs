@@ -318,7 +318,7 @@ impl Session {
     #[expect(clippy::needless_pass_by_value, reason = "a point reads best where it stands")]
     pub fn events_from(&self, first_seq: u64, until: Point) -> Result<Events> {
         let last = self.resolve(&until)?;
-        Ok(Events::new(self.inner().log(), self.key, first_seq, last))
+        Ok(Events::new(self.inner().log(), self.key, first_seq, last).named(self.place()))
     }
 
     /// Every event and the session after it, oldest first.

@@ -80,7 +80,8 @@ impl Point {
             Self::Time(at_us) => last_before(log, session, *at_us, head)?,
         };
         if seq > head {
-            return Err(self.missing("point").context(format!("the session ends at seq {head}")));
+            let place = format!("point {self} (the session ends at seq {head})");
+            return Err(Error::not_found("point").context(place));
         }
         Ok(seq)
     }

@@ -12,7 +12,7 @@ use crate::log::{Log, Order, PageLimit, Range, Record, key};
 
 /// The events of a session from one seq to another, in order.
 ///
-/// An event that is missing or damaged is an error that names its seq; everything before it is
+/// An event that is missing or damaged is an error that names session and seq; everything before it is
 /// returned first, and nothing after it.
 pub struct Events {
     log: Arc<dyn Log>,
@@ -23,6 +23,8 @@ pub struct Events {
     link: Option<Link>,
     range: Option<Range>,
     page: VecDeque<Record>,
+    /// What an error says of the session, where whoever reads has no better word.
+    place: Option<String>,
 }
 
 impl Events {
@@ -53,7 +55,13 @@ impl Events {
     ) -> Self {
         let range = key::seqs(key::Class::Frame, session, next_seq, last_seq, Order::Ascending);
         let (log, range) = (Arc::clone(log), Some(range));
-        Self { log, session, next_seq, last_seq, link, range, page: VecDeque::new() }
+        Self { log, session, next_seq, last_seq, link, range, page: VecDeque::new(), place: None }
+    }
+
+    /// Lets every error name the session.
+    pub(crate) fn named(mut self, place: String) -> Self {
+        self.place = Some(place);
+        self
     }
 
     /// The link of the last event returned.
@@ -96,7 +104,10 @@ impl Iterator for Events {
         if self.next_seq > self.last_seq {
             return None;
         }
-        let event = self.next_event().with_context(|| format!("seq {}", self.next_seq));
+        let mut event = self.next_event().with_context(|| format!("seq {}", self.next_seq));
+        if let Some(place) = &self.place {
+            event = event.with_context(|| place.as_str());
+        }
         self.next_seq = if event.is_ok() { self.next_seq + 1 } else { u64::MAX };
         if event.is_err() {
             self.last_seq = 0;

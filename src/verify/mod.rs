@@ -66,12 +66,19 @@ impl Report {
 }
 
 /// Checks the whole log.
+///
+/// `mark` is the position that the log is known to have reached, where that is not `published`.
 pub(crate) fn all(
     log: &Arc<dyn Log>,
     published: u64,
+    mark: Option<u64>,
     progress: &mut Progress<'_>,
 ) -> Result<Report> {
     let mut report = Report::default();
+    if let Some(mark) = mark.filter(|mark| *mark > published) {
+        let problem = format!("{mark} events were acknowledged and {published} are left");
+        report.add(None, None, problem);
+    }
     let ends = log::check(log, published, &mut report, progress)?;
     let entries = indexes::check(log, &ends, published, &mut report)?;
     for (session, last_seq) in &ends {

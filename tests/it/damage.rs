@@ -106,7 +106,7 @@ fn what_comes_before_a_damaged_event_stays_readable() {
     assert_eq!(events.len(), 7);
     assert!(events[..6].iter().all(Result::is_ok));
     let error = events[6].as_ref().unwrap_err();
-    assert_eq!(error.to_string(), "seq 7: corrupt: the body was changed");
+    assert_eq!(error.to_string(), "session victim: seq 7: corrupt: the body was changed");
     assert_eq!(session.at(Point::seq(6)).unwrap().view().message_count, 4);
     let error = session.view().unwrap_err();
     assert_eq!(error.to_string(), "session victim: seq 7: corrupt: the body was changed");
