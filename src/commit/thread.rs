@@ -1,4 +1,4 @@
-//! The commit thread: wait, drain what waits, place it, apply it, sync once, then answer.
+//! The commit thread: wait, drain what waits, place it, append it, then answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -90,8 +90,7 @@ impl CommitThread {
     /// Applies and syncs a group, then lets readers see it.
     fn write(&mut self, placed: Placed) -> Result<Vec<(Digest, u64)>> {
         let Placed { batch, head, due } = placed;
-        self.log.apply(&batch)?;
-        self.log.sync(self.durability, head.position)?;
+        self.log.append(&batch, self.durability, head.position)?;
         self.head = head;
         // Published after the sync: no reader sees an event that a crash could take back.
         self.published.store(head.position, Ordering::Release);

@@ -135,8 +135,7 @@ impl EngineBuilder {
             .map_err(|error| Error::invalid(format!("the database's own record: {error}")))?;
         let mut batch = Batch::new();
         batch.insert(key::meta(), bytes);
-        log.apply(&batch)?;
-        log.sync(self.durability, 0)?;
+        log.append(&batch, self.durability, 0)?;
         Ok(meta)
     }
 }

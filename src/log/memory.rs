@@ -74,7 +74,8 @@ impl Log for MemoryLog {
         Ok(())
     }
 
-    fn sync(&self, _: Durability, mark: u64) -> Result<()> {
+    fn append(&self, batch: &Batch, _: Durability, mark: u64) -> Result<()> {
+        self.apply(batch)?;
         self.mark.fetch_max(mark, Ordering::SeqCst);
         Ok(())
     }

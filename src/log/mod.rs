@@ -29,12 +29,12 @@ use crate::error::Result;
 ///   is one; going on behind its last key misses nothing.
 /// - **L5** Replacing a value leaves nothing of the longer one before it visible.
 /// - **L6** Removing a key removes its record and no other; removing what is not there is fine.
-/// - **L7** What was synced is there after the log is opened again.
-/// - **L8** After `sync(mark)` returned, `durable_mark` is at least `mark`, also after the log
-///   is opened again; it is never ahead of what was synced.
+/// - **L7** What was appended is there after the log is opened again.
+/// - **L8** A log that remembers marks gives back the one of the last append, also after it is
+///   opened again; it is never ahead of what was synced.
 /// - **L9** It can be used from many threads; a reader sees a batch whole or not at all per key.
 ///
-/// Only the commit thread calls `apply` and `sync`.
+/// Only the commit thread calls `append` and `apply`.
 pub trait Log: Send + Sync + Debug {
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>>;
@@ -42,13 +42,12 @@ pub trait Log: Send + Sync + Debug {
     /// The next records of a range.
     fn page(&self, range: &Range, limit: PageLimit) -> Result<Vec<Record>>;
 
-    /// Applies a batch, all of it or nothing. Readers see it at once; a crash may still take
-    /// it back.
-    fn apply(&self, batch: &Batch) -> Result<()>;
+    /// Applies a batch, all of it or nothing, and returns once it survives what `durability`
+    /// names. `mark` says how far the caller has come; it never falls.
+    fn append(&self, batch: &Batch, durability: Durability, mark: u64) -> Result<()>;
 
-    /// Makes all that was applied survive what `durability` names. `mark` says how far the
-    /// caller has come; it grows with every sync.
-    fn sync(&self, durability: Durability, mark: u64) -> Result<()>;
+    /// Applies a batch that can be lost: a crash may take it back.
+    fn apply(&self, batch: &Batch) -> Result<()>;
 
     /// The highest mark known to have been synced, as far as the log remembers one.
     fn durable_mark(&self) -> Result<Option<u64>>;
@@ -158,6 +157,16 @@ impl Range {
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     ops: Vec<Op>,
+}
+
+impl Op {
+    /// Bytes of its key and value.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Insert(record) | Self::Replace(record) => record.key.len() + record.value.len(),
+            Self::Remove(key) => key.len(),
+        }
+    }
 }
 
 /// One operation of a batch.

@@ -225,13 +225,15 @@ impl Log for FailingLog {
     fn apply(&self, batch: &Batch) -> sessionlog::Result<()> {
         self.inner.apply(batch)
     }
-    fn sync(&self, durability: Durability, mark: u64) -> sessionlog::Result<()> {
+    fn append(&self, batch: &Batch, durability: Durability, mark: u64) -> sessionlog::Result<()> {
         self.syncs.fetch_add(1, Ordering::SeqCst);
         if self.fails.load(Ordering::SeqCst) {
+            // Applied, and not synced: what a failed sync leaves.
+            self.inner.apply(batch)?;
             // Any error will do; this one can be made from outside.
             return Err("not a point".parse::<Point>().unwrap_err());
         }
-        self.inner.sync(durability, mark)
+        self.inner.append(batch, durability, mark)
     }
     fn durable_mark(&self) -> sessionlog::Result<Option<u64>> {
         self.inner.durable_mark()

@@ -1,0 +1,238 @@
+//! sled's tree. Values are stored in chunks: sled 0.34 writes a page fragment over a quarter of
+//! a segment to a file that it never syncs, and a full leaf of chunks stays far below that.
+
+use std::collections::HashMap;
+use std::ops::Bound;
+use std::path::Path;
+use std::time::Duration;
+
+use sled::{Db, IVec};
+
+use super::guard::guarded;
+use crate::bytes::Reader;
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::CHUNK_BYTES_MAX;
+use crate::log::{Op, Order, PageLimit, Range, Record};
+
+/// Bytes of one of sled's segments.
+pub(super) const SEGMENT_BYTES: usize = 2 * 1024 * 1024;
+/// sled splits a leaf that holds more entries.
+const LEAF_ENTRIES_MAX: usize = 16;
+/// No key of ours is longer, with its chunk number.
+const KEY_BYTES_MAX: usize = 64;
+
+const _: () = {
+    // One entry over the limit is written before the split.
+    let leaf = (LEAF_ENTRIES_MAX + 1) * (CHUNK_BYTES_MAX + KEY_BYTES_MAX);
+    assert!(2 * leaf < SEGMENT_BYTES / 4, "a leaf must stay far below a quarter of a segment");
+};
+
+/// Bytes of a value's length, in front of its first chunk.
+const LEN_BYTES: usize = 4;
+/// Sorts behind every chunk of a key.
+const BEHIND_CHUNKS: [u8; 3] = [0xff; 3];
+
+/// Two seconds in all.
+const LOCK_TRIES_MAX: u32 = 400;
+const LOCK_WAIT: Duration = Duration::from_millis(5);
+
+/// The records of a database.
+#[derive(Debug)]
+pub(super) struct Tree(Db);
+
+impl Tree {
+    /// Opens sled's part. The database is ours by its own lock, so if sled's is still held, then
+    /// by a thread of an engine that was closed a moment ago: it is waited for.
+    pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Self> {
+        let config = sled::Config::new()
+            .path(path)
+            .cache_capacity(cache_bytes)
+            .segment_size(SEGMENT_BYTES)
+            .flush_every_ms(None);
+        for _ in 0..LOCK_TRIES_MAX {
+            match guarded(|| config.open()) {
+                Err(error) if error.kind() == &ErrorKind::Locked => std::thread::sleep(LOCK_WAIT),
+                other => return other.map(Self),
+            }
+        }
+        Err(Error::new(ErrorKind::Locked))
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let Some(first) = guarded(|| self.0.get(chunk_key(key, 0)))? else { return Ok(None) };
+        let len = value_len(&first)?;
+        let mut value = first.get(LEN_BYTES..).unwrap_or_default().to_vec();
+        for chunk in 1..chunk_count(len) {
+            let next = guarded(|| self.0.get(chunk_key(key, chunk)))?;
+            value.extend_from_slice(&next.ok_or_else(chunk_missing)?);
+        }
+        whole(value, len).map(Some)
+    }
+
+    pub(super) fn page(&self, range: &Range, limit: PageLimit) -> Result<Vec<Record>> {
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        let chunks = self.0.range(raw_bounds(range));
+        match range.order {
+            Order::Ascending => page_ascending(chunks, limit),
+            Order::Descending => page_descending(chunks.rev(), limit),
+        }
+    }
+
+    /// Applies operations together, in order.
+    pub(super) fn apply(&self, ops: &[Op]) -> Result<()> {
+        let mut raw = sled::Batch::default();
+        // A key may be written and then replaced or removed by the same batch.
+        let mut written: HashMap<&[u8], u16> = HashMap::new();
+        for op in ops {
+            let (key, value) = match op {
+                Op::Insert(record) | Op::Replace(record) => (&record.key, Some(&record.value)),
+                Op::Remove(key) => (key, None),
+            };
+            if !matches!(op, Op::Insert(_)) {
+                let stale = written.get(key.as_slice()).copied().unwrap_or_default();
+                for chunk in 0..stale.max(self.stored_chunks(key)?) {
+                    raw.remove(chunk_key(key, chunk));
+                }
+            }
+            written.insert(key, insert_chunks(&mut raw, key, value)?);
+        }
+        guarded(|| self.0.apply_batch(raw))
+    }
+
+    /// Hands everything to the operating system. That is all sled's flush does.
+    pub(super) fn flush(&self) -> Result<()> {
+        guarded(|| self.0.flush()).map(drop)
+    }
+
+    /// The number of chunks a key has now.
+    fn stored_chunks(&self, key: &[u8]) -> Result<u16> {
+        match guarded(|| self.0.get(chunk_key(key, 0)))? {
+            Some(first) => Ok(chunk_count(value_len(&first)?)),
+            None => Ok(0),
+        }
+    }
+}
+
+fn chunk_key(key: &[u8], chunk: u16) -> Vec<u8> {
+    [key, &chunk.to_be_bytes()].concat()
+}
+
+fn split_key(raw: &[u8]) -> Result<(&[u8], u16)> {
+    let (key, chunk) =
+        raw.split_last_chunk().ok_or_else(|| Error::corrupt("a key is too short"))?;
+    Ok((key, u16::from_be_bytes(*chunk)))
+}
+
+/// How many chunks a value of that length takes. Lengths are bounded by the limits on events,
+/// so the count fits; a length from damaged bytes is cut, and does not fit its chunks.
+fn chunk_count(len: usize) -> u16 {
+    let chunks = (len + LEN_BYTES).div_ceil(CHUNK_BYTES_MAX);
+    u16::try_from(chunks).unwrap_or(u16::MAX)
+}
+
+fn value_len(first_chunk: &[u8]) -> Result<usize> {
+    Reader::new(first_chunk).u32().map(|len| len as usize)
+}
+
+/// Puts a value into a batch, chunk by chunk; returns how many chunks that takes.
+fn insert_chunks(batch: &mut sled::Batch, key: &[u8], value: Option<&Vec<u8>>) -> Result<u16> {
+    let Some(value) = value else { return Ok(0) };
+    let len = u32::try_from(value.len())
+        .ok()
+        .filter(|len| (*len as usize) < usize::from(u16::MAX) * CHUNK_BYTES_MAX)
+        .ok_or_else(|| Error::invalid("a record is too large for the log"))?;
+    let (first, rest) = value.split_at(value.len().min(CHUNK_BYTES_MAX - LEN_BYTES));
+    batch.insert(chunk_key(key, 0), [&len.to_le_bytes(), first].concat());
+    for (chunk, bytes) in (1..).zip(rest.chunks(CHUNK_BYTES_MAX)) {
+        batch.insert(chunk_key(key, chunk), bytes);
+    }
+    Ok(chunk_count(value.len()))
+}
+
+/// The same bounds over chunks. No key is the beginning of another, so all chunks of a key lie
+/// between the key itself and the key with [`BEHIND_CHUNKS`].
+fn raw_bounds(range: &Range) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    let behind = |key: &Vec<u8>| [key.as_slice(), &BEHIND_CHUNKS].concat();
+    let from = match &range.from {
+        Bound::Included(key) => Bound::Included(key.clone()),
+        Bound::Excluded(key) => Bound::Included(behind(key)),
+        Bound::Unbounded => Bound::Unbounded,
+    };
+    let until = match &range.until {
+        Bound::Included(key) => Bound::Excluded(behind(key)),
+        Bound::Excluded(key) => Bound::Excluded(key.clone()),
+        Bound::Unbounded => Bound::Unbounded,
+    };
+    (from, until)
+}
+
+type RawEntry = sled::Result<(IVec, IVec)>;
+
+/// Chunks of a value come in order; those behind its length are left from a longer one that a
+/// batch replaced twice, and are passed over.
+fn page_ascending(
+    mut chunks: impl Iterator<Item = RawEntry>,
+    limit: PageLimit,
+) -> Result<Vec<Record>> {
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    while !limit.is_reached(page.len(), bytes) {
+        let Some((raw, first)) = next_chunk(&mut chunks)? else { break };
+        let (key, chunk) = split_key(&raw)?;
+        if chunk != 0 {
+            continue;
+        }
+        let len = value_len(&first)?;
+        let mut value = first.get(LEN_BYTES..).unwrap_or_default().to_vec();
+        for wanted in 1..chunk_count(len) {
+            let (raw, more) = next_chunk(&mut chunks)?.ok_or_else(chunk_missing)?;
+            if split_key(&raw)? != (key, wanted) {
+                return Err(chunk_missing());
+            }
+            value.extend_from_slice(&more);
+        }
+        bytes += key.len() + value.len();
+        page.push(Record { key: key.to_vec(), value: whole(value, len)? });
+    }
+    Ok(page)
+}
+
+/// Chunks of a value come last first and are put together once the first is there.
+fn page_descending(
+    mut chunks: impl Iterator<Item = RawEntry>,
+    limit: PageLimit,
+) -> Result<Vec<Record>> {
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    let mut later: Vec<IVec> = Vec::new();
+    while !limit.is_reached(page.len(), bytes) {
+        let Some((raw, part)) = next_chunk(&mut chunks)? else { break };
+        let (key, chunk) = split_key(&raw)?;
+        if chunk != 0 {
+            later.push(part);
+            continue;
+        }
+        let len = value_len(&part)?;
+        let mut value = part.get(LEN_BYTES..).unwrap_or_default().to_vec();
+        let wanted = usize::from(chunk_count(len)).saturating_sub(1);
+        for more in later.iter().rev().take(wanted) {
+            value.extend_from_slice(more);
+        }
+        later.clear();
+        bytes += key.len() + value.len();
+        page.push(Record { key: key.to_vec(), value: whole(value, len)? });
+    }
+    Ok(page)
+}
+
+fn next_chunk(chunks: &mut impl Iterator<Item = RawEntry>) -> Result<Option<(IVec, IVec)>> {
+    guarded(|| chunks.next().transpose())
+}
+
+fn whole(value: Vec<u8>, len: usize) -> Result<Vec<u8>> {
+    if value.len() == len { Ok(value) } else { Err(chunk_missing()) }
+}
+
+fn chunk_missing() -> Error {
+    Error::corrupt("a part of a record is missing")
+}
