@@ -29,6 +29,8 @@ type Line = (&'static str, fn(&str));
 fn main() {
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
     let lines: [Line; 8] = [
+        // First, while the process is small.
+        ("memory_growth", memory_growth),
         ("turn_against_fdatasync", turn_against_fdatasync),
         ("writers_against_bare", writers_against_bare),
         ("append_growth", append_growth),
@@ -36,7 +38,6 @@ fn main() {
         ("view_against_replay", view_against_replay),
         ("replay_against_scan", replay_against_scan),
         ("list_growth", list_growth),
-        ("memory_growth", memory_growth),
     ];
     for (name, measure) in lines {
         if name.contains(&filter) {

@@ -89,13 +89,18 @@ impl Journal {
     pub(super) fn begin_again(&mut self) -> Result<()> {
         (self.epoch, self.index) = (self.epoch + 1, 0);
         if self.end > KEPT_BYTES_MAX {
-            self.file.set_len(PREPARED_BYTES).map_err(Error::io)?;
+            self.shrink()?;
         }
         self.end = HEADER_BYTES as u64;
         let mut header = HEADER_MAGIC.to_vec();
         header.extend_from_slice(&self.epoch.to_le_bytes());
         header.extend_from_slice(&check(self.epoch, u64::MAX, &[]));
         write_at(&self.file, &header, 0).map_err(Error::io)
+    }
+
+    /// Gives back the room that large batches took. Only for an empty journal.
+    pub(super) fn shrink(&self) -> Result<()> {
+        self.file.set_len(PREPARED_BYTES).map_err(Error::io)
     }
 
     /// The epoch, where there is a whole header.

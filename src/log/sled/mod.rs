@@ -186,8 +186,8 @@ impl Drop for SledLog {
     /// Spares the next opening the work. Where it fails, the journal still has everything.
     fn drop(&mut self) {
         let mut writer = self.lock_writer();
-        if !writer.journal.is_empty() {
-            drop(self.checkpoint(&mut writer));
+        if !writer.journal.is_empty() && self.checkpoint(&mut writer).is_ok() {
+            drop(writer.journal.shrink());
         }
     }
 }
