@@ -183,6 +183,10 @@ impl<T> Context<T> for Result<T> {
 /// The operating system's words without Rust's "(os error 2)".
 fn io_words(error: &std::io::Error) -> String {
     let words = error.to_string();
+    // An error that was cloned by way of its debug form.
+    if words.starts_with("Os {") {
+        return error.kind().to_string();
+    }
     match words.find(" (os error") {
         Some(end) => words.get(..end).unwrap_or(&words).to_lowercase(),
         None => words,

@@ -8,7 +8,8 @@ use uuid::Uuid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 
-/// Names one event, for ever. Appending the same id to a session twice stores it once.
+/// Names one event, for ever. Appending an event under an id of the caller's own twice stores it
+/// once; the ids that the engine makes are for finding an event, not for retrying it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(Uuid);
 

@@ -28,7 +28,7 @@ impl Json {
     /// ```
     pub fn parse(text: &str) -> Result<Self> {
         let raw: &RawValue = serde_json::from_str(text).map_err(|error| not_json(&error))?;
-        check_depth(text)?;
+        check_depth(text, JSON_DEPTH_MAX)?;
         Ok(Self(raw.get().to_owned()))
     }
 
@@ -106,7 +106,7 @@ impl JsonObject {
     /// Parses one object.
     pub fn parse(text: &str) -> Result<Self> {
         let object = serde_json::from_str(text).map_err(|error| not_json(&error))?;
-        check_depth(text)?;
+        check_depth(text, JSON_DEPTH_MAX)?;
         Ok(object)
     }
 
@@ -182,7 +182,7 @@ fn not_json(error: &serde_json::Error) -> Error {
 
 /// Bounds the nesting of text that is known to be JSON. A raw value is skipped over without
 /// recursion when it comes in, but whoever builds a tree of it later does recurse.
-pub(crate) fn check_depth(text: &str) -> Result<()> {
+pub(crate) fn check_depth(text: &str, max: usize) -> Result<()> {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in text.bytes() {
         match byte {
@@ -194,8 +194,8 @@ pub(crate) fn check_depth(text: &str) -> Result<()> {
             _ => {}
         }
         // serde_json's own recursion limit counts one less.
-        if depth >= JSON_DEPTH_MAX {
-            return Err(Error::invalid(format!("JSON nested deeper than {JSON_DEPTH_MAX}")));
+        if depth >= max {
+            return Err(Error::invalid(format!("JSON nested deeper than {max}")));
         }
     }
     Ok(())

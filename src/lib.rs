@@ -53,6 +53,9 @@
 //! Every bound is a constant in [`limits`]. What is over one is refused before anything is
 //! written.
 
+#[cfg(all(feature = "sled", not(unix)))]
+compile_error!("the log on disk syncs directories, which only Unix does: turn feature `sled` off");
+
 mod access;
 mod bytes;
 mod catalog;

@@ -34,6 +34,9 @@ pub const PATH_KEYS_MAX: usize = 64;
 /// Nesting of a JSON document, `serde_json`'s own bound.
 pub const JSON_DEPTH_MAX: usize = 128;
 
+/// Nesting of a session's state, metadata and configuration: they lie inside larger documents.
+pub const STATE_DEPTH_MAX: usize = JSON_DEPTH_MAX - 4;
+
 /// Sessions whose tail the commit thread keeps at hand.
 pub const TAIL_CACHE_SESSIONS_MAX: usize = 4_096;
 
@@ -45,6 +48,9 @@ pub const PAGE_RECORDS_MAX: usize = 256;
 
 /// Bytes read from a log in one step; one record may exceed it alone.
 pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Summaries that a view holds; older ones stay in the log.
+pub const VIEW_SUMMARIES_MAX: usize = 16;
 
 /// Sessions on one page of a listing.
 pub const LIST_PAGE_MAX: usize = 1_000;
@@ -67,4 +73,6 @@ const _: () = {
     assert!(EVENT_BYTES_MAX <= COMMIT_BYTES_MAX);
     assert!(EVENT_BYTES_MAX / CHUNK_BYTES_MAX < u16::MAX as usize);
     assert!(SNAPSHOT_EVENTS > 1);
+    // A tail that a group has changed must still be at hand when the group is written.
+    assert!(GROUP_APPENDS_MAX < TAIL_CACHE_SESSIONS_MAX / 2);
 };

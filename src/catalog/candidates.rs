@@ -67,9 +67,10 @@ impl<'a> Candidates<'a> {
         let is_settled = match (self.query.order, self.query.sort) {
             (_, SortBy::CreatedAt) => true,
             // All that follows was indexed at `reached` or before it.
-            (SortOrder::Descending, SortBy::UpdatedAt) => {
-                self.ahead.last().is_some_and(|(at_us, _)| *at_us >= reached + UPDATED_INDEX_LAG_US)
-            }
+            (SortOrder::Descending, SortBy::UpdatedAt) => self
+                .ahead
+                .last()
+                .is_some_and(|(at_us, _)| *at_us >= reached.saturating_add(UPDATED_INDEX_LAG_US)),
             // All that follows was indexed at `reached` or after it, and updated no earlier.
             (SortOrder::Ascending, SortBy::UpdatedAt) => {
                 self.ahead.first().is_some_and(|(at_us, _)| *at_us <= reached)

@@ -7,6 +7,8 @@ use super::query::SessionQuery;
 use crate::bytes::Reader;
 use crate::error::Result;
 use crate::event::SessionType;
+use crate::id::Digest;
+use crate::index::Entry;
 use crate::log::{Log, key};
 use crate::projection::SessionView;
 use crate::{replay, stream};
@@ -46,10 +48,19 @@ pub(crate) fn list(
     }
     let mut sessions = Vec::with_capacity(page.len());
     for session in page {
-        let head = stream::head_seq(&**log, session, published)?;
-        sessions.push(replay::view_at(log, session, head)?);
+        sessions.push(view(log, session, published)?);
     }
     Ok(SessionPage { sessions, total: counted.unwrap_or(matching) })
+}
+
+/// The session as it is now. One that is damaged is listed by what the catalog says of it:
+/// reading it says what is wrong, and the others are not its hostages.
+fn view(log: &Arc<dyn Log>, session: Digest, published: u64) -> Result<SessionView> {
+    let head = stream::head_seq(&**log, session, published)?;
+    match (replay::view_at(log, session, head), Entry::load(&**log, session)?) {
+        (Err(error), Some(entry)) if error.is_corrupt() => Ok(entry.to_view()),
+        (view, _) => view,
+    }
 }
 
 /// The number of sessions in a scope, by type where one is asked for.

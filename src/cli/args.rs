@@ -53,10 +53,11 @@ pub(super) struct Global {
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     #[arg(value_name = "PATH", env = "SESSIONLOG_DB", default_value = "./sessionlog.db")]
     pub(super) db: PathBuf,
-    /// Print one JSON document, and nothing else, on standard output
+    /// Print one JSON document, and nothing else, on standard output (record and export print
+    /// one a line)
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(super) json: bool,
-    /// Read what is left of a damaged database; nothing is written
+    /// Read what is left of a damaged database, in a private copy of it; it stays untouched
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(super) salvage: bool,
     /// Whether the command line itself says which database.
@@ -185,7 +186,8 @@ pub(super) struct ImportFormat(pub(super) Option<Format>);
 pub(super) struct RecordArgs {
     /// The session, continued or begun
     pub(super) session: String,
-    /// Act as this user, who owns the session if it is new
+    /// Act as this user, who owns the session if it is new; without one, act as nobody, who
+    /// reaches only sessions without an owner
     #[arg(long, value_name = "USER")]
     pub(super) user: Option<String>,
     /// What the messages look like

@@ -1,4 +1,5 @@
-//! Opening what a command works on. Whoever runs the program reaches every session.
+//! Opening what a command works on. Whoever runs the program reads every session, and renames or
+//! changes any; messages are written in a user's name, by `record` and `import`.
 
 use sessionlog::{Engine, Session};
 

@@ -57,7 +57,12 @@ fn write_json(window: &SessionWindow, format: Provider, out: &mut Output) -> Res
         Provider::Openai => out.json(&json!({ "messages": window.openai()? })),
         Provider::Anthropic => {
             let prompt = window.anthropic()?;
-            out.json(&json!({ "system": prompt.system, "messages": prompt.messages }))
+            let mut document = json!({ "messages": prompt.messages });
+            // A provider takes no system prompt for none, but not for null.
+            if let (Some(system), Some(fields)) = (prompt.system, document.as_object_mut()) {
+                fields.insert(String::from("system"), system.into());
+            }
+            out.json(&document)
         }
     }
 }

@@ -109,6 +109,9 @@ fn write_report(report: &ImportReport, out: &mut Output) -> Result<()> {
     let files = text::count(report.files, "file");
     writeln!(out, "found     {} in {files}", counts(&report.found))?;
     writeln!(out, "recorded  {}", counts(&report.recorded))?;
+    if report.files == 0 {
+        writeln!(out, "no transcript there: folders are searched for *.json and *.jsonl")?;
+    }
     if report.unchanged > 0 {
         let sessions = text::count(report.unchanged, "session");
         writeln!(out, "unchanged {sessions}: nothing in them was new")?;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
-use sessionlog::{Digest, Event, EventBody, Json, Point, Session};
+use sessionlog::{Digest, Event, EventBody, Json, Point, RunResumed, RunStarted, Session};
 
 use super::args::{Global, LogArgs};
 use super::event_text;
@@ -44,20 +44,24 @@ struct LogEntry {
     body: Json,
 }
 
-/// Which run a digest stands for. Only a run's first event says its name.
+/// Which run a digest stands for. Only its start and its resumption say its name.
 struct RunNames(HashMap<Digest, String>);
 
 impl RunNames {
     /// The runs that are under way before a seq.
     fn before(session: &Session, seq: u64) -> Result<Self> {
         let view = session.at(Point::seq(seq.saturating_sub(1)))?.into_view();
-        let open = view.open_runs.into_values().filter(|run| !run.run_id.is_empty());
+        let open = view.open_runs.into_values();
         Ok(Self(open.map(|run| (Digest::of_run(&run.run_id), run.run_id)).collect()))
     }
 
     fn entry(&mut self, event: &Event) -> LogEntry {
-        if let EventBody::RunStarted(started) = &event.body {
-            self.0.insert(event.run, started.run_id.clone());
+        match &event.body {
+            EventBody::RunStarted(RunStarted { run_id, .. })
+            | EventBody::RunResumed(RunResumed { run_id, .. }) => {
+                self.0.insert(event.run, run_id.clone());
+            }
+            _ => {}
         }
         let name = || self.0.get(&event.run).cloned().unwrap_or_else(|| event.run.to_string());
         LogEntry {

@@ -40,12 +40,12 @@ pub(super) fn run(global: &Global, args: &RecordArgs, out: &mut Output) -> Resul
     Ok(if read.broken == 0 { Outcome::Fine } else { Outcome::Troubled })
 }
 
-/// The session, for a user or for whoever runs the program.
+/// The session, in a user's name or in nobody's.
 fn open(engine: &Engine, args: &RecordArgs) -> Result<Session> {
     let session = engine.session(&args.session);
     Ok(match &args.user {
         Some(user) => session.user(user).open()?,
-        None => session.admin().open()?,
+        None => session.open()?,
     })
 }
 

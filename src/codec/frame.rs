@@ -37,7 +37,7 @@ pub(super) const HEADER_FIELDS: &[(&str, usize, usize)] = &[
 pub(super) const FRAME_FIELDS: &[(&str, usize, usize)] = &[
     ("header", 0, HEADER_BYTES),
     ("position", HEADER_BYTES, 8),
-    ("link check", HEADER_BYTES + 8, 8),
+    ("check", HEADER_BYTES + 8, 8),
     ("body form", HEADER_BYTES + 16, 1),
     ("salt", HEADER_BYTES + 17, 16),
 ];
@@ -158,7 +158,7 @@ impl<'a> Frame<'a> {
         let mut bytes = self.header.to_bytes();
         bytes.reserve(33 + self.body.len());
         bytes.extend_from_slice(&self.position.to_le_bytes());
-        bytes.extend_from_slice(&self.link.check());
+        bytes.extend_from_slice(&self.link.check(self.position, self.form as u8, &self.salt));
         bytes.push(self.form as u8);
         bytes.extend_from_slice(&self.salt);
         bytes.extend_from_slice(self.body);
@@ -186,16 +186,18 @@ impl<'a> Frame<'a> {
         let header = Header::parse(header_bytes)?;
         let link = Link::of_header(header_bytes);
         let position = reader.u64()?;
-        if reader.array()? != link.check() {
+        let check: [u8; 8] = reader.array()?;
+        let form = reader.u8()?;
+        let salt = reader.array()?;
+        if check != link.check(position, form, &salt) {
             return Err(Error::corrupt("the header was changed"));
         }
-        let form = match reader.u8()? {
+        let form = match form {
             0 => BodyForm::Original,
             1 => BodyForm::Replaced,
             2 => BodyForm::Removed,
             other => return Err(Error::corrupt(format!("unknown body form {other}"))),
         };
-        let salt = reader.array()?;
         Ok(Self { header, link, position, form, salt, body: reader.rest() })
     }
 

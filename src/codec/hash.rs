@@ -26,6 +26,8 @@ static COMMITMENT: LazyLock<Hasher> =
     LazyLock::new(|| Hasher::new_derive_key("sessionlog v1 body commitment"));
 static LINK: LazyLock<Hasher> =
     LazyLock::new(|| Hasher::new_derive_key("sessionlog v1 event link"));
+static CHECK: LazyLock<Hasher> =
+    LazyLock::new(|| Hasher::new_derive_key("sessionlog v1 frame check"));
 static GROUP: LazyLock<Hasher> =
     LazyLock::new(|| Hasher::new_derive_key("sessionlog v1 group link"));
 
@@ -48,9 +50,14 @@ impl Link {
         Self(LINK.clone().update(header).finalize().into())
     }
 
-    /// The part that stands beside a frame, so that a damaged header shows by itself.
-    pub(crate) fn check(self) -> [u8; 8] {
-        self.0.first_chunk().copied().unwrap_or_default()
+    /// What stands beside a frame, so that damage to its header or to what surrounds it shows by
+    /// itself: of the link, the position, the form of the body and the salt.
+    pub(crate) fn check(self, position: u64, form: u8, salt: &[u8; 16]) -> [u8; 8] {
+        let mut hasher = CHECK.clone();
+        hasher.update(&self.0).update(&position.to_le_bytes()).update(&[form]).update(salt);
+        let mut check = [0; 8];
+        hasher.finalize_xof().fill(&mut check);
+        check
     }
 }
 

@@ -4,8 +4,11 @@
 use crate::access::Access;
 use crate::codec::{Commitment, EncodedBody};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Created, EventBody, EventKind, NewEvent, RunStatus};
+use crate::event::{
+    Created, EventBody, EventKind, NewEvent, RunFinished, RunResumed, RunStatus, check_ops,
+};
 use crate::id::{Digest, EventId, check_name};
+use crate::json::check_depth;
 use crate::limits;
 use crate::message::Role;
 
@@ -124,7 +127,9 @@ impl Effect {
             EventBody::RunPaused(_) => Self::RunStatus(RunStatus::Paused),
             EventBody::RunResumed(_) => Self::Resumed,
             EventBody::RunFinished(finished) => Self::RunStatus(finished.status),
-            EventBody::MessageAdded(added) if added.message.role == Role::System => {
+            EventBody::MessageAdded(added)
+                if added.message.role == Role::System && !added.message.from_history =>
+            {
                 Self::SystemMessage
             }
             _ if is_in_run => Self::InRun,
@@ -162,11 +167,18 @@ fn check_body(body: &EventBody) -> Result<()> {
                 if !json.as_str().starts_with('{') {
                     return Err(Error::invalid("metadata and state must be JSON objects"));
                 }
+                check_depth(json.as_str(), limits::STATE_DEPTH_MAX)?;
             }
-            Ok(())
+            created
+                .component_data
+                .as_ref()
+                .map_or(Ok(()), |data| check_depth(data.as_str(), limits::STATE_DEPTH_MAX))
         }
         EventBody::Renamed(renamed) => match &renamed.name {
             Some(name) if name.trim().is_empty() => Err(Error::invalid("a name must not be empty")),
+            Some(name) if name.chars().any(char::is_control) => {
+                Err(Error::invalid(format!("name {name:?} holds a control character")))
+            }
             Some(name) => check_limit("session name", name.len(), limits::NAME_BYTES_MAX),
             None => Ok(()),
         },
@@ -175,6 +187,35 @@ fn check_body(body: &EventBody) -> Result<()> {
         }
         EventBody::RunFinished(finished) if !finished.status.is_terminal() => {
             Err(Error::invalid(format!("a run does not finish as {}", finished.status)))
+        }
+        EventBody::RunFinished(RunFinished { metrics: Some(metrics), .. })
+        | EventBody::RunResumed(RunResumed { counted: Some(metrics), .. }) => {
+            if metrics.is_finite() {
+                Ok(())
+            } else {
+                Err(Error::invalid("metrics must be finite numbers"))
+            }
+        }
+        EventBody::StateChanged(changed) => check_ops(&changed.ops),
+        EventBody::MetadataChanged(changed) => check_ops(&changed.ops),
+        EventBody::SummaryWritten(written) => {
+            if written.first_seq == 0 || written.first_seq > written.last_seq {
+                return Err(Error::invalid("a summary covers at least one seq"));
+            }
+            Ok(())
+        }
+        EventBody::Custom(custom) => check_depth(custom.data.as_str(), limits::JSON_DEPTH_MAX),
+        // They have their place in the format. What they mean for a view is for the version to
+        // say that makes them.
+        EventBody::Deleted(_)
+        | EventBody::ForkedFrom(_)
+        | EventBody::RewoundTo(_)
+        | EventBody::PolicySet(_)
+        | EventBody::Compacted(_)
+        | EventBody::Erased(_)
+        | EventBody::MemoryUpserted(_)
+        | EventBody::MemoryDeleted(_) => {
+            Err(Error::invalid(format!("this version makes no {} events", body.kind())))
         }
         _ => Ok(()),
     }

@@ -37,7 +37,8 @@ pub(crate) struct Group<'a> {
     commits: Vec<(Digest, u64, u32, Link)>,
     /// What this group has written already and the log does not show yet.
     counts: HashMap<Vec<u8>, u64>,
-    ids: HashMap<(Digest, EventId), u64>,
+    /// Of events under callers' ids: seq and position.
+    ids: HashMap<(Digest, EventId), (u64, u64)>,
     /// Sessions and seqs at which a snapshot falls due.
     due: Vec<(Digest, u64)>,
 }
@@ -103,7 +104,7 @@ impl<'a> Group<'a> {
                 return Err(Error::invalid(format!("two events of one append have the id {id}")));
             }
             let seq = match self.ids.get(&(append.session, id)) {
-                Some(seq) => Some(*seq),
+                Some((seq, _)) => Some(*seq),
                 None => stored_seq(self.log, append.session, id)?,
             };
             seqs.push(seq);
@@ -114,10 +115,12 @@ impl<'a> Group<'a> {
     fn receipt_of_duplicate(&self, session: Digest, stored: &[Option<u64>]) -> Result<Receipt> {
         let seqs = || stored.iter().flatten().copied();
         let (first_seq, last_seq) = (seqs().min().unwrap_or(0), seqs().max().unwrap_or(0));
-        // An event of this very group is not in the log yet, and neither is its position.
-        let position = match self.log.get(&key::frame(session, last_seq))? {
-            Some(bytes) => Frame::open(&bytes, session, last_seq)?.position,
-            None => self.next_position - 1,
+        // An event of this very group is not in the log yet.
+        let here = self.ids.iter().find(|((of, _), (seq, _))| *of == session && *seq == last_seq);
+        let position = match (here, self.log.get(&key::frame(session, last_seq))?) {
+            (Some((_, (_, position))), _) => *position,
+            (None, Some(bytes)) => Frame::open(&bytes, session, last_seq)?.position,
+            (None, None) => return Err(Error::corrupt("the event is missing")),
         };
         Ok(Receipt { first_seq, last_seq, position, is_duplicate: true })
     }
@@ -128,7 +131,8 @@ impl<'a> Group<'a> {
         let events = u32::try_from(last_seq - first_seq + 1).unwrap_or(u32::MAX);
         self.batch.extend(batch);
         self.bytes += bytes;
-        self.ids.extend(ids.into_iter().map(|(id, seq)| ((session, id), seq)));
+        let offset = self.next_position - first_seq;
+        self.ids.extend(ids.into_iter().map(|(id, seq)| ((session, id), (seq, seq + offset))));
         self.counts.extend(counts);
         self.commits.push((session, first_seq, events, next.link));
         self.next_position += u64::from(events);
@@ -274,10 +278,13 @@ impl Commit {
                 self.change_run(group, session, event.run, |run| run.change(*status, seq))
             }
             Effect::Resumed => self.change_run(group, session, event.run, |run| run.resume(seq)),
-            Effect::InRun => self.check_running(group, session, event.run),
+            Effect::InRun => self.running(group, session, event.run).map(drop),
             Effect::SystemMessage => {
-                self.batch.insert(key::system_message(session, seq), Vec::new());
-                self.check_running(group, session, event.run)
+                // A member's instructions are not the session's.
+                if self.running(group, session, event.run)?.number > 0 {
+                    self.batch.insert(key::system_message(session, seq), Vec::new());
+                }
+                Ok(())
             }
         }
     }
@@ -387,13 +394,11 @@ impl Commit {
         self.tail.open_runs.insert(run, record);
     }
 
-    fn check_running(&self, group: &Group<'_>, session: Digest, run: Digest) -> Result<()> {
-        if self.tail.open_runs.get(&run).is_some_and(|run| run.status == RunStatus::Running) {
-            return Ok(());
-        }
+    /// The run, which must be under way.
+    fn running(&self, group: &Group<'_>, session: Digest, run: Digest) -> Result<RunRecord> {
         let record = self.run(group, session, run)?;
         if record.status == RunStatus::Running {
-            return Ok(());
+            return Ok(record);
         }
         Err(Error::invalid(format!("run {} is {}: resume it first", record.run_id, record.status)))
     }
@@ -409,11 +414,10 @@ impl Commit {
 
     fn touch(&mut self, session: Digest) {
         let at_us = self.tail.recorded_at_us;
-        if let Some(entry) = &mut self.tail.entry {
-            let entry = Arc::make_mut(entry);
-            if entry.touch(at_us, session, &mut self.batch) {
-                self.batch.replace(key::catalog(session), entry.to_bytes());
-            }
+        if self.tail.entry.as_ref().is_some_and(|entry| entry.lags_behind(at_us)) {
+            let mut touched = Batch::new();
+            self.change_entry(session, |entry| entry.touch(at_us, session, &mut touched));
+            self.batch.extend(touched);
         }
     }
 }

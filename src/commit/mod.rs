@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{SendTimeoutError, Sender};
+use crossbeam_channel::{Sender, TrySendError};
 
 pub(crate) use self::append::Append;
 pub use self::append::Expected;
@@ -63,16 +63,19 @@ impl Committer {
         Ok(Self { queue, thread: Some(thread), published })
     }
 
-    /// Queues an append. Blocks while the queue is full, for a bounded time.
-    pub(crate) fn append(&self, append: Append) -> Result<Ticket> {
+    /// Queues an append if there is room; gives it back if there is none.
+    pub(crate) fn try_append(&self, append: Box<Append>) -> Result<Ticket, NotQueued> {
         let (ticket, resolver) = ticket();
-        let request = Request::Append(Box::new(append), resolver);
-        let wait = Duration::from_millis(QUEUE_WAIT_MS_MAX);
-        match self.queue.send_timeout(request, wait) {
+        match self.queue.try_send(Request::Append(append, resolver)) {
             Ok(()) => Ok(ticket),
-            Err(SendTimeoutError::Timeout(_)) => Err(Error::new(ErrorKind::QueueFull)),
-            Err(SendTimeoutError::Disconnected(_)) => Err(Error::new(ErrorKind::Closed)),
+            Err(TrySendError::Full(Request::Append(append, _))) => Err(NotQueued::Full(append)),
+            Err(_) => Err(NotQueued::Closed),
         }
+    }
+
+    /// Queues an append. Waits while the queue is full, for a bounded time.
+    pub(crate) fn append(&self, append: Append) -> Result<Ticket> {
+        queue(|append| self.try_append(append), append)
     }
 
     /// The last position that readers may see.
@@ -81,13 +84,40 @@ impl Committer {
     }
 }
 
+/// Why an append is not in the queue.
+pub(crate) enum NotQueued {
+    /// There is no room now.
+    Full(Box<Append>),
+    /// There is no commit thread any more.
+    Closed,
+}
+
+/// Tries until there is room, for a bounded time. Nothing is held while it waits.
+pub(crate) fn queue(
+    mut try_append: impl FnMut(Box<Append>) -> Result<Ticket, NotQueued>,
+    append: Append,
+) -> Result<Ticket> {
+    let mut append = Box::new(append);
+    for _ in 0..QUEUE_WAIT_MS_MAX {
+        match try_append(append) {
+            Ok(ticket) => return Ok(ticket),
+            Err(NotQueued::Closed) => return Err(Error::new(ErrorKind::Closed)),
+            Err(NotQueued::Full(back)) => append = back,
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Err(Error::new(ErrorKind::QueueFull))
+}
+
 impl Drop for Committer {
     fn drop(&mut self) {
         // Everything queued before this is still committed; then the log is let go, so that
         // the database can be opened again at once.
         let closing = self.queue.send(Request::Close);
+        // A waker can drop the last handle on the commit thread, which cannot wait for itself.
         if let Some(thread) = self.thread.take()
             && closing.is_ok()
+            && thread.thread().id() != std::thread::current().id()
         {
             // A panic of the thread has nothing to add here: its writers got their errors.
             drop(thread.join());

@@ -10,7 +10,7 @@ use super::group::{Group, Head, Placed};
 use super::tail::Tails;
 use super::ticket::{Receipt, Resolver};
 use crate::clock::Clock;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::id::Digest;
 use crate::limits::GROUP_APPENDS_MAX;
 use crate::log::{Durability, Log};
@@ -56,15 +56,11 @@ impl CommitThread {
         let mut group = Group::new(&*log, self.log_id, self.clock.now_us(), self.head);
         let mut next = Some((append, resolver));
         while let Some((append, resolver)) = next.take() {
-            match self.admit(&mut group, &append) {
-                Ok(receipt) => {
-                    sessions.push(append.session);
-                    waiting.push((append.session_id, resolver, receipt));
-                }
-                Err(error) => {
-                    resolver.resolve(Err(error.context(format!("session {}", append.session_id))));
-                }
-            }
+            // A refusal waits for the group too: it may rest on what the group has placed, and
+            // answers come in the order of the queue.
+            let verdict = self.admit(&mut group, &append);
+            sessions.push(append.session);
+            waiting.push((append.session_id, resolver, verdict));
             if waiting.len() >= GROUP_APPENDS_MAX || group.is_full() {
                 break;
             }
@@ -99,14 +95,14 @@ impl CommitThread {
 
     fn answer(
         &mut self,
-        waiting: Vec<(String, Resolver, Receipt)>,
+        waiting: Vec<(String, Resolver, Result<Receipt>)>,
         sessions: &[Digest],
         written: Result<Vec<(Digest, u64)>>,
     ) {
         match written {
             Ok(due) => {
-                for (_, resolver, receipt) in waiting {
-                    resolver.resolve(Ok(receipt));
+                for (session_id, resolver, verdict) in waiting {
+                    resolver.resolve(verdict.with_context(|| format!("session {session_id}")));
                 }
                 for session in sessions {
                     self.tails.settle(*session);

@@ -59,12 +59,10 @@ impl SessionAt {
     /// What user and assistant said in top-level runs of any status: `get_chat_history` of the
     /// seed documents.
     pub fn chat_history(&self) -> Result<Vec<Message>> {
-        self.window()
-            .all_runs()
-            .all_statuses()
-            .skip_role(Role::System)
-            .skip_role(Role::Tool)
-            .messages()
+        let window = self.window().all_runs().all_statuses().skip_role(Role::Tool);
+        let mut messages = window.messages()?;
+        messages.retain(|message| matches!(message.role, Role::User | Role::Assistant));
+        Ok(messages)
     }
 
     /// The tool calls of the newest run first, at most `limit`: `get_tool_calls` of the seed

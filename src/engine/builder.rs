@@ -12,7 +12,7 @@ use crate::commit::{Append, Committer, Expected, Head};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{NewEvent, RunFinished, RunStatus};
 use crate::index::{GroupRecord, RunRecord};
-use crate::log::{Batch, Durability, Log, Order, PageLimit, key};
+use crate::log::{Batch, Durability, Log, Order, PageLimit, Record, key};
 #[cfg(feature = "sled")]
 use crate::log::{SledLog, SledOptions};
 
@@ -53,7 +53,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Opens a damaged database for reading what is left of it. Appends are refused.
+    /// Opens a damaged database for reading what is left of it, in a private copy: opening writes,
+    /// and what is damaged should not be written over. Appends are refused.
     #[must_use]
     pub fn salvage(mut self, salvage: bool) -> Self {
         self.salvage = salvage;
@@ -85,8 +86,11 @@ impl EngineBuilder {
     #[cfg(feature = "sled")]
     pub fn open(self, path: impl AsRef<std::path::Path>) -> Result<Engine> {
         let path = path.as_ref();
-        let options =
-            SledOptions { create: self.create && !self.salvage, cache_bytes: self.cache_bytes };
+        let options = SledOptions {
+            create: self.create,
+            cache_bytes: self.cache_bytes,
+            as_copy: self.salvage,
+        };
         let log = SledLog::open(path, options)?;
         self.open_log(Arc::new(log)).map_err(|error| error.context(path.display().to_string()))
     }
@@ -141,14 +145,10 @@ impl EngineBuilder {
 }
 
 fn load_head(log: &dyn Log) -> Result<Head> {
-    let range = key::class_range(key::Class::Group, Order::Descending);
-    let last = log.page(&range, PageLimit::records(1))?;
-    let Some(record) = last.first() else {
-        return Ok(Head { position: 0, link: GroupLink::START });
-    };
-    let group = GroupRecord::from_bytes(&record.value)?;
-    let position = key::parse_group(&record.key)? + group.events() - 1;
-    Ok(Head { position, link: group.link })
+    Ok(match GroupRecord::last(log)? {
+        Some((group, position)) => Head { position, link: group.link },
+        None => Head { position: 0, link: GroupLink::START },
+    })
 }
 
 /// A damaged file can leave the log readable but shorter. The mark tells.
@@ -170,22 +170,27 @@ fn lost(position: u64, mark: u64) -> Error {
 /// one process at a time, so none of them is still under way.
 fn interrupt_open_runs(inner: &Inner) -> Result<()> {
     let mut range = key::class_range(key::Class::OpenRun, Order::Ascending);
-    let mut tickets = Vec::new();
     loop {
         let page = inner.log.page(&range, PageLimit::default())?;
-        let Some(last) = page.last() else { break };
+        let Some(last) = page.last() else { return Ok(()) };
         range = range.clone().behind(&last.key);
         for record in &page {
-            let (session, run) = key::parse_run(&record.key)?;
-            let names = (inner.entry(session)?, RunRecord::load(&*inner.log, session, run)?);
-            let (Some(entry), Some(run)) = names else { continue };
-            let finished =
-                RunFinished { status: RunStatus::Interrupted, metrics: None, reason: None };
-            let event = NewEvent::in_run(run.run_id, finished);
-            let (access, expected) = (Access::Admin, Expected::Any);
-            let append = Append::prepare(&entry.session_id, access, expected, vec![event])?;
-            tickets.push(inner.append(append)?);
+            match interrupt(inner, record) {
+                // One damaged session must not lock all the others; reading it says what is wrong.
+                Err(error) if error.is_corrupt() => {}
+                other => other?,
+            }
         }
     }
-    tickets.into_iter().try_for_each(|ticket| ticket.wait().map(drop))
+}
+
+fn interrupt(inner: &Inner, record: &Record) -> Result<()> {
+    let (session, run) = key::parse_run(&record.key)?;
+    let names = (inner.entry(session)?, RunRecord::load(&*inner.log, session, run)?);
+    let (Some(entry), Some(run)) = names else { return Ok(()) };
+    let finished = RunFinished { status: RunStatus::Interrupted, metrics: None, reason: None };
+    let event = NewEvent::in_run(run.run_id, finished);
+    let (access, expected) = (Access::Admin, Expected::Any);
+    let append = Append::prepare(&entry.session_id, access, expected, vec![event])?;
+    inner.append(append)?.wait().map(drop)
 }

@@ -17,7 +17,7 @@ pub use self::stats::{KindStats, Stats};
 
 use crate::catalog::{self, SessionPage, SessionQuery};
 use crate::commit::{Append, Committer, Ticket};
-use crate::error::{Context, Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Digest, generate_name};
 use crate::index::Entry;
 use crate::log::Log;
@@ -124,7 +124,8 @@ impl Engine {
 
     /// Runs something that reads, on tokio's pool for blocking work, and awaits it.
     ///
-    /// Appends need no such thing: their [`Ticket`] awaits on any runtime.
+    /// Appends need no such thing: their [`Ticket`](crate::Ticket) awaits on any runtime, and
+    /// an append itself waits only while the commit queue is full.
     ///
     /// ```
     /// # let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
@@ -162,9 +163,11 @@ impl Inner {
 
     /// Puts an append into the queue.
     pub(crate) fn append(&self, append: Append) -> Result<Ticket> {
-        let place = format!("session {}", append.session_id);
-        let committer = self.committer.as_ref().ok_or_else(|| Error::new(ErrorKind::ReadOnly));
-        committer.and_then(|committer| committer.append(append)).context(place)
+        self.committer()?.append(append)
+    }
+
+    pub(crate) fn committer(&self) -> Result<&Committer> {
+        self.committer.as_ref().ok_or_else(|| Error::new(ErrorKind::ReadOnly))
     }
 
     /// The catalog's word on a session, if it is there for readers.

@@ -7,7 +7,7 @@ use crate::event::{
     EventBody, MessageAdded, NewEvent, RunFinished, RunPaused, RunResumed, RunStarted, RunStatus,
     ToolExecuted,
 };
-use crate::id::generate_name;
+use crate::id::{EventId, generate_name};
 use crate::json::Json;
 use crate::message::{Message, Metrics};
 
@@ -17,17 +17,20 @@ use crate::message::{Message, Metrics};
 pub struct RunBuilder {
     session: Session,
     started: RunStarted,
+    /// Whether the run's id is the caller's own.
+    is_named: bool,
 }
 
 impl RunBuilder {
     pub(super) fn new(session: Session) -> Self {
         let started = RunStarted { run_id: generate_name(), ..RunStarted::default() };
-        Self { session, started }
+        Self { session, started, is_named: false }
     }
 
     /// The caller's own id for the run.
     pub fn id(mut self, run_id: impl Into<String>) -> Self {
         self.started.run_id = run_id.into();
+        self.is_named = true;
         self
     }
 
@@ -62,14 +65,19 @@ impl RunBuilder {
         self
     }
 
-    /// Starts the run. What follows is durable after it, so nobody needs to wait here.
+    /// Starts the run. Under an id of the caller's own it waits until the start is durable,
+    /// because a run of that id may be there already.
     pub fn start(self) -> Result<Run> {
         let run = Run::new(self.session, self.started.run_id.clone());
-        drop(run.append(self.started)?);
+        let ticket = run.append(self.started)?;
+        if self.is_named {
+            ticket.wait()?;
+        }
         Ok(run)
     }
 
-    /// Records the whole run, from start to end, in one commit.
+    /// Records the whole run, from start to end, in one commit. Under an id of the caller's own
+    /// a retry is harmless: the same run is stored once.
     pub fn record(
         self,
         messages: impl IntoIterator<Item = Message>,
@@ -80,7 +88,15 @@ impl RunBuilder {
         let bodies = std::iter::once(EventBody::from(self.started))
             .chain(messages)
             .chain([finished(RunStatus::Completed, Some(metrics), None)]);
-        run.append_all(bodies)
+        let events = (0_u64..).zip(bodies).map(|(index, body)| {
+            let event = NewEvent::in_run(&run.run_id, body);
+            if !self.is_named {
+                return event;
+            }
+            let parts = [run.session.id().as_bytes(), run.run_id.as_bytes(), &index.to_le_bytes()];
+            event.with_id(EventId::derive(&parts))
+        });
+        run.session.append(events)
     }
 }
 
@@ -127,8 +143,12 @@ impl Run {
     /// Goes on with a run that was paused, was interrupted or had ended. What it had spent is
     /// counted once, whatever it reports when it ends.
     pub fn resume(&self) -> Result<Ticket> {
-        let counted = self.session.counted_metrics(&self.run_id)?;
-        self.append(RunResumed { counted })
+        let run_id = &self.run_id;
+        self.session.decide(|| {
+            let counted = self.session.counted_metrics(run_id)?;
+            let resumed = RunResumed { run_id: run_id.clone(), counted };
+            Ok(vec![NewEvent::in_run(run_id, resumed)])
+        })
     }
 
     /// Ends the run well.

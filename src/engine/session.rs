@@ -8,7 +8,7 @@ use super::at::{SessionAt, SessionWindow};
 use super::run::{Run, RunBuilder};
 use super::{Engine, Inner};
 use crate::access::Access;
-use crate::commit::{Append, Expected, Ticket};
+use crate::commit::{self, Append, Expected, Ticket};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::event::{
     Created, EventBody, MetadataChanged, NewEvent, OwnerChanged, Renamed, SessionType,
@@ -129,7 +129,12 @@ impl SessionBuilder {
             match session.append_expecting(Expected::Seq(0), events)?.wait() {
                 Ok(_) => return Ok(session),
                 // Someone began it in between: then it is there to be continued.
-                Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. }) => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::Conflict { .. })
+                        && session.inner().entry(session.key)?.is_some() => {}
+                Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. }) => {
+                    return Err(Error::corrupt("it has events, and the catalog does not list it"));
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -145,6 +150,15 @@ impl SessionBuilder {
         {
             let is = entry.session_type;
             return Err(Error::invalid(format!("is of type {is}, and {wanted} was asked for")));
+        }
+        let wanted = [&self.created.agent_id, &self.created.team_id, &self.created.workflow_id];
+        let is = [&entry.agent_id, &entry.team_id, &entry.workflow_id];
+        for (wanted, is) in wanted.into_iter().zip(is) {
+            if let (Some(wanted), Some(is)) = (wanted, is)
+                && wanted != is
+            {
+                return Err(Error::invalid(format!("is with {is}, and {wanted} was asked for")));
+            }
         }
         Ok(Some(session))
     }
@@ -210,11 +224,15 @@ impl Session {
         let events = events.into_iter().collect();
         let append = Append::prepare(&self.id, self.access.clone(), expected, events)
             .with_context(|| self.place())?;
-        // Queued and noted under one lock, so that the last one noted is the last one queued.
-        let mut last = self.lock_last();
-        let ticket = self.inner().append(append)?;
-        *last = Some(ticket.share());
-        Ok(ticket)
+        let committer = self.inner().committer().with_context(|| self.place())?;
+        let try_append = |append| {
+            // Queued and noted under one lock, so that the last one noted is the last one queued.
+            let mut last = self.lock_last();
+            let ticket = committer.try_append(append)?;
+            *last = Some(ticket.share());
+            Ok(ticket)
+        };
+        commit::queue(try_append, append).with_context(|| self.place())
     }
 
     /// Starts a run under a new id.
@@ -250,8 +268,7 @@ impl Session {
 
     /// Changes the state.
     pub fn patch_state(&self, patch: StatePatch) -> Result<Ticket> {
-        let ops = patch.into_ops().with_context(|| self.place())?;
-        self.append([NewEvent::new(StateChanged { ops })])
+        self.append([NewEvent::new(StateChanged { ops: patch.into_ops() })])
     }
 
     /// Merges an object into the state: nested objects merge, lists are replaced.
@@ -261,8 +278,7 @@ impl Session {
 
     /// Changes the metadata.
     pub fn patch_metadata(&self, patch: StatePatch) -> Result<Ticket> {
-        let ops = patch.into_ops().with_context(|| self.place())?;
-        self.append([NewEvent::new(MetadataChanged { ops })])
+        self.append([NewEvent::new(MetadataChanged { ops: patch.into_ops() })])
     }
 
     /// Gives the session to another user, or to nobody. The handle may be out of reach then.
@@ -273,9 +289,6 @@ impl Session {
 
     /// Keeps a summary of a part of the session; the ones before it stay readable.
     pub fn write_summary(&self, written: SummaryWritten) -> Result<Ticket> {
-        if written.first_seq == 0 || written.first_seq > written.last_seq {
-            return Err(Error::invalid("a summary covers at least one seq").context(self.place()));
-        }
         self.append([NewEvent::new(written)])
     }
 
@@ -328,8 +341,7 @@ impl Session {
 
     /// The session's name.
     pub fn name(&self) -> Result<Option<String>> {
-        self.settle();
-        Ok(self.entry().with_context(|| self.place())?.name)
+        Ok(self.view()?.name)
     }
 
     /// The session's state.
@@ -340,6 +352,22 @@ impl Session {
     /// The current summary.
     pub fn summary(&self) -> Result<Option<Summary>> {
         Ok(self.view()?.summary().cloned())
+    }
+
+    /// Appends what follows from the session as it is, and looks again if it has moved on
+    /// meanwhile. The ticket is decided when this returns.
+    pub(super) fn decide(
+        &self,
+        mut events: impl FnMut() -> Result<Vec<NewEvent>>,
+    ) -> Result<Ticket> {
+        loop {
+            let seen = Expected::Seq(self.seq()?);
+            let ticket = self.append_expecting(seen, events()?)?;
+            match ticket.share().wait() {
+                Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. }) => {}
+                _ => return Ok(ticket),
+            }
+        }
     }
 
     /// What the session's metrics count for a run that has ended: its last report. Reads from

@@ -39,7 +39,9 @@ impl EventBody {
             Self::MessageAdded(body) => raw_object([("message", body.message.to_json())]),
             Self::ToolExecuted(body) => tool_executed(body),
             Self::RunPaused(body) => object([("reason", json!(body.reason))]),
-            Self::RunResumed(RunResumed { counted }) => object([("counted", metrics(*counted))]),
+            Self::RunResumed(RunResumed { run_id, counted }) => {
+                object([("run_id", json!(run_id)), ("counted", metrics(*counted))])
+            }
             Self::RunFinished(RunFinished { status, metrics: spent, reason }) => object([
                 ("status", json!(status)),
                 ("metrics", metrics(*spent)),

@@ -261,6 +261,8 @@ pub struct RunPaused {
 /// The run goes on.
 #[derive(Debug, Clone, PartialEq, Default, Archive, Serialize, Deserialize)]
 pub struct RunResumed {
+    /// The run's id: a view may begin after the run had ended.
+    pub run_id: String,
     /// What the session's metrics already count for it, so that nothing is counted twice.
     pub counted: Option<Metrics>,
 }

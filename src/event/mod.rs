@@ -10,6 +10,7 @@ pub use self::kind::{
     PolicySet, Removed, Renamed, RewoundTo, RunFinished, RunPaused, RunResumed, RunStarted,
     RunStatus, SessionType, StateChanged, SummaryWithdrawn, SummaryWritten, ToolExecuted,
 };
+pub(crate) use self::state::check_ops;
 pub use self::state::{StateOp, StatePatch, apply_ops};
 
 use crate::id::{Digest, EventId};

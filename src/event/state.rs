@@ -4,8 +4,8 @@ use rkyv::{Archive, Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::json::Json;
-use crate::limits::PATH_KEYS_MAX;
+use crate::json::{Json, check_depth};
+use crate::limits::{PATH_KEYS_MAX, STATE_DEPTH_MAX};
 
 /// One change at one place of the state.
 #[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
@@ -88,14 +88,9 @@ impl StatePatch {
         &self.0
     }
 
-    pub(crate) fn into_ops(self) -> Result<Vec<StateOp>> {
-        if self.0.is_empty() {
-            return Err(Error::invalid("a state patch needs at least one change"));
-        }
-        for op in &self.0 {
-            check_op(op)?;
-        }
-        Ok(self.0)
+    /// The changes, by value.
+    pub fn into_ops(self) -> Vec<StateOp> {
+        self.0
     }
 }
 
@@ -103,11 +98,23 @@ fn keys<K: Into<String>>(path: impl IntoIterator<Item = K>) -> Vec<String> {
     path.into_iter().map(Into::into).collect()
 }
 
+/// Checks changes before they are stored: applying them must never fail, nor nest a state so
+/// deep that a reader of it would.
+pub(crate) fn check_ops(ops: &[StateOp]) -> Result<()> {
+    if ops.is_empty() {
+        return Err(Error::invalid("a patch needs at least one change"));
+    }
+    ops.iter().try_for_each(check_op)
+}
+
 fn check_op(op: &StateOp) -> Result<()> {
     let (StateOp::Set { path, .. } | StateOp::Remove { path } | StateOp::Merge { path, .. }) = op;
     if path.len() > PATH_KEYS_MAX {
         let (actual, max) = (path.len() as u64, PATH_KEYS_MAX as u64);
         return Err(Error::new(ErrorKind::Limit { what: "state path", actual, max }));
+    }
+    if let StateOp::Set { path, value } | StateOp::Merge { path, value } = op {
+        check_depth(value.as_str(), STATE_DEPTH_MAX - path.len())?;
     }
     match op {
         StateOp::Set { path, .. } | StateOp::Remove { path } if path.is_empty() => {
@@ -124,6 +131,12 @@ fn check_op(op: &StateOp) -> Result<()> {
 /// that folding the same events always gives the same state.
 pub fn apply_ops(state: &mut Map<String, Value>, ops: &[StateOp]) {
     for op in ops {
+        let (StateOp::Set { path, .. } | StateOp::Remove { path } | StateOp::Merge { path, .. }) =
+            op;
+        // Never stored by us, but bytes can say anything, and a state is walked by recursion.
+        if path.len() > PATH_KEYS_MAX {
+            continue;
+        }
         match op {
             StateOp::Set { path, value } => {
                 if let Some((place, key)) = place_of(state, path) {
@@ -224,8 +237,13 @@ mod tests {
 
     #[test]
     fn a_patch_without_a_change_or_a_key_is_refused() {
-        assert!(StatePatch::new().into_ops().is_err());
-        assert!(StatePatch::new().remove([] as [&str; 0]).into_ops().is_err());
-        assert!(StatePatch::new().merge([] as [&str; 0], json!(3)).into_ops().is_err());
+        let check = |patch: StatePatch| check_ops(patch.ops());
+        assert!(check(StatePatch::new()).is_err());
+        assert!(check(StatePatch::new().remove([] as [&str; 0])).is_err());
+        assert!(check(StatePatch::new().merge([] as [&str; 0], json!(3))).is_err());
+        assert!(check(StatePatch::new().set(vec!["a"; 65], json!(3))).is_err());
+        let deep = Json::parse(&format!("{}{}", "[".repeat(100), "]".repeat(100))).unwrap();
+        assert!(check(StatePatch::new().set(["a"], deep.clone())).is_ok());
+        assert!(check(StatePatch::new().set(vec!["a"; 30], deep)).is_err());
     }
 }

@@ -7,6 +7,7 @@ use crate::event::{Created, SessionType};
 use crate::id::Digest;
 use crate::limits::UPDATED_INDEX_LAG_US;
 use crate::log::{Batch, Log, key};
+use crate::projection::SessionView;
 
 /// All sessions, whoever's they are.
 pub(crate) const EVERYONE: Digest = Digest::NONE;
@@ -72,22 +73,39 @@ impl Entry {
         }
     }
 
+    /// As much of the session's view as the catalog knows.
+    pub(crate) fn to_view(&self) -> SessionView {
+        SessionView {
+            session_id: self.session_id.clone(),
+            session_type: self.session_type,
+            user_id: self.user_id.clone(),
+            agent_id: self.agent_id.clone(),
+            team_id: self.team_id.clone(),
+            workflow_id: self.workflow_id.clone(),
+            name: self.name.clone(),
+            created_at_us: self.created_at_us,
+            updated_at_us: self.touched_at_us,
+            ..SessionView::default()
+        }
+    }
+
     /// The scopes whose indexes hold the session.
     pub(crate) fn scopes(&self) -> [Digest; 2] {
         [EVERYONE, scope_of(self.user_id.as_deref())]
     }
 
-    /// Moves the session up in the index of updates, if it lags too far behind.
-    pub(crate) fn touch(&mut self, at_us: i64, session: Digest, batch: &mut Batch) -> bool {
-        if at_us - self.touched_at_us < UPDATED_INDEX_LAG_US {
-            return false;
-        }
+    /// Whether the index of updates lags too far behind.
+    pub(crate) fn lags_behind(&self, at_us: i64) -> bool {
+        at_us.saturating_sub(self.touched_at_us) >= UPDATED_INDEX_LAG_US
+    }
+
+    /// Moves the session up in the index of updates.
+    pub(crate) fn touch(&mut self, at_us: i64, session: Digest, batch: &mut Batch) {
         for scope in self.scopes() {
             batch.remove(key::updated(scope, self.touched_at_us, session));
             batch.replace(key::updated(scope, at_us, session), Vec::new());
         }
         self.touched_at_us = at_us;
-        true
     }
 
     /// Puts the session into the indexes of one scope.

@@ -2,8 +2,10 @@
 
 use crate::bytes::Reader;
 use crate::codec::GroupLink;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::Digest;
+use crate::limits::COMMIT_EVENTS_MAX;
+use crate::log::{Log, Order, PageLimit, key};
 
 /// What a log keeps of a group. It is what shows that the last event of a session was dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,10 +34,33 @@ impl GroupRecord {
         let mut rest = reader.rest();
         while !rest.is_empty() {
             let mut reader = Reader::new(rest);
-            commits.push((Digest(reader.array()?), reader.u64()?, reader.u32()?));
+            let commit = (Digest(reader.array()?), reader.u64()?, reader.u32()?);
+            let (_, first_seq, events) = commit;
+            // So that sums over seqs and positions never overflow.
+            let is_sane = first_seq > 0
+                && first_seq < u64::MAX / 2
+                && (1..=COMMIT_EVENTS_MAX).contains(&(events as usize));
+            if !is_sane {
+                return Err(Error::corrupt("a group lists a commit that cannot be"));
+            }
+            commits.push(commit);
             rest = reader.rest();
         }
+        if commits.is_empty() {
+            return Err(Error::corrupt("a group lists no commit"));
+        }
         Ok(Self { link, commits })
+    }
+
+    /// The last group of a log and the position of its last event.
+    pub(crate) fn last(log: &dyn Log) -> Result<Option<(Self, u64)>> {
+        let range = key::class_range(key::Class::Group, Order::Descending);
+        let last = log.page(&range, PageLimit::records(1))?;
+        let Some(record) = last.first() else { return Ok(None) };
+        let group = Self::from_bytes(&record.value)?;
+        let position = key::parse_group(&record.key)?.checked_add(group.events() - 1);
+        let position = position.ok_or_else(|| Error::corrupt("a position is too large"))?;
+        Ok(Some((group, position)))
     }
 
     /// How many events the group has.

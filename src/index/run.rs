@@ -43,8 +43,11 @@ impl RunRecord {
         if self.status.is_terminal() && status != RunStatus::Regenerated {
             return Err(Error::invalid(format!("run {} is already {}", self.run_id, self.status)));
         }
+        // A run that is replaced ended where it ended.
+        if !self.status.is_terminal() {
+            self.last_seq = seq;
+        }
         self.status = status;
-        self.last_seq = seq;
         Ok(())
     }
 

@@ -221,5 +221,8 @@ impl Batch {
 #[cfg(all(feature = "testing", feature = "sled"))]
 pub fn open_sled(path: &std::path::Path) -> Result<std::sync::Arc<dyn Log>> {
     let cache_bytes = crate::limits::CACHE_BYTES_DEFAULT;
-    Ok(std::sync::Arc::new(SledLog::open(path, SledOptions { create: true, cache_bytes })?))
+    Ok(std::sync::Arc::new(SledLog::open(
+        path,
+        SledOptions { create: true, cache_bytes, as_copy: false },
+    )?))
 }

@@ -62,6 +62,12 @@ impl Metrics {
         *self == Self::default()
     }
 
+    /// Whether every number in it is one.
+    pub(crate) fn is_finite(&self) -> bool {
+        let reals = [self.cost, self.time_to_first_token, self.duration];
+        reals.into_iter().flatten().all(f64::is_finite)
+    }
+
     /// Adds what another run spent. Counts stop at `u64::MAX` instead of wrapping.
     pub fn add(&mut self, other: &Self) {
         self.combine(other, u64::saturating_add, |mine, theirs| mine + theirs);
@@ -74,7 +80,7 @@ impl Metrics {
 
     fn combine(&mut self, other: &Self, count: fn(u64, u64) -> u64, real: fn(f64, f64) -> f64) {
         let reals = |mine: Option<f64>, theirs: Option<f64>| match theirs {
-            Some(theirs) => Some(real(mine.unwrap_or(0.0), theirs)),
+            Some(theirs) => Some(real(mine.unwrap_or(0.0), theirs).clamp(f64::MIN, f64::MAX)),
             None => mine,
         };
         *self = Self {

@@ -82,7 +82,8 @@ impl Window {
             .filter(|message| self.takes_message(message))
             .cloned()
             .collect();
-        let system = system.filter(|_| !self.skip_roles.contains(&Role::System));
+        let is_wanted = !self.skip_roles.contains(&Role::System) && self.messages != Some(0);
+        let system = system.filter(|_| is_wanted);
         if let Some(count) = self.messages {
             let room = count.saturating_sub(usize::from(system.is_some()));
             messages.drain(..messages.len().saturating_sub(room));

@@ -7,10 +7,11 @@ use serde_json::{Map, Value};
 
 use super::Projection;
 use crate::event::{
-    Created, Event, EventBody, RunFinished, RunStarted, RunStatus, SessionType, SummaryWritten,
-    apply_ops,
+    Created, Event, EventBody, RunFinished, RunResumed, RunStarted, RunStatus, SessionType,
+    SummaryWritten, apply_ops,
 };
 use crate::json::Json;
+use crate::limits::VIEW_SUMMARIES_MAX;
 use crate::message::Metrics;
 
 /// A session as of a point: everything but its messages and runs, which are read when asked
@@ -39,7 +40,8 @@ pub struct SessionView {
     pub name: Option<String>,
     /// The session's state.
     pub state: Map<String, Value>,
-    /// The summaries that hold, oldest first; the last one is current.
+    /// The summaries that hold, oldest first; the last one is current. At most
+    /// [`limits::VIEW_SUMMARIES_MAX`](crate::limits::VIEW_SUMMARIES_MAX).
     pub summaries: Vec<Summary>,
     /// What all runs spent, each counted once.
     pub metrics: Metrics,
@@ -81,7 +83,7 @@ pub struct Summary {
 /// A run that has not ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OpenRun {
-    /// The run's id; empty where a view begins behind the run's start.
+    /// The run's id.
     pub run_id: String,
     /// Running or paused.
     pub status: RunStatus,
@@ -144,14 +146,15 @@ impl SessionView {
         }
     }
 
-    fn set_open(&mut self, event: &Event, status: RunStatus, counted: Option<Metrics>) {
+    /// A run that was paused is still known; one that had ended says what it counts for.
+    fn resume_run(&mut self, resumed: &RunResumed, event: &Event) {
         let run = self.open_runs.entry(event.run.to_string()).or_insert_with(|| OpenRun {
-            run_id: String::new(),
-            status,
+            run_id: resumed.run_id.clone(),
+            status: RunStatus::Running,
             counted: Metrics::default(),
         });
-        run.status = status;
-        if let Some(counted) = counted {
+        run.status = RunStatus::Running;
+        if let Some(counted) = resumed.counted {
             run.counted = counted;
         }
     }
@@ -166,6 +169,9 @@ impl SessionView {
             model: written.model.clone(),
             updated_at_us: event.recorded_at_us,
         });
+        if self.summaries.len() > VIEW_SUMMARIES_MAX {
+            self.summaries.remove(0);
+        }
     }
 }
 
@@ -187,10 +193,12 @@ impl Projection for SessionView {
             EventBody::OwnerChanged(changed) => self.user_id.clone_from(&changed.user_id),
             EventBody::StateChanged(changed) => apply_ops(&mut self.state, &changed.ops),
             EventBody::RunStarted(started) => self.start_run(started, event),
-            EventBody::RunPaused(_) => self.set_open(event, RunStatus::Paused, None),
-            EventBody::RunResumed(resumed) => {
-                self.set_open(event, RunStatus::Running, resumed.counted);
+            EventBody::RunPaused(_) => {
+                if let Some(run) = self.open_runs.get_mut(&event.run.to_string()) {
+                    run.status = RunStatus::Paused;
+                }
             }
+            EventBody::RunResumed(resumed) => self.resume_run(resumed, event),
             EventBody::RunFinished(finished) => self.finish_run(finished, event),
             EventBody::MessageAdded(added) => {
                 self.message_count += 1;

@@ -81,15 +81,11 @@ fn checksum(session: Digest, seq: u64, link: Link, body: &[u8]) -> [u8; 16] {
 /// folds a little further, and whatever is damaged shows itself to whoever reads it.
 pub(crate) fn write_due(log: &Arc<dyn Log>, due: &[(Digest, u64)]) {
     for sessions in due.chunk_by(|a, b| a.0 == b.0) {
-        let mut batch = Batch::new();
-        drop(fold_due(log, sessions, &mut batch));
-        if !batch.is_empty() {
-            drop(log.apply(&batch));
-        }
+        drop(fold_due(log, sessions));
     }
 }
 
-fn fold_due(log: &Arc<dyn Log>, due: &[(Digest, u64)], batch: &mut Batch) -> Result<()> {
+fn fold_due(log: &Arc<dyn Log>, due: &[(Digest, u64)]) -> Result<()> {
     let [(session, first), ..] = due else { return Ok(()) };
     let mut snapshot = Snapshot::load(&**log, *session, *first)?;
     for (_, boundary) in due {
@@ -99,7 +95,9 @@ fn fold_due(log: &Arc<dyn Log>, due: &[(Digest, u64)], batch: &mut Batch) -> Res
         }
         snapshot.link = events.link();
         if let Some(bytes) = snapshot.to_bytes(*session) {
+            let mut batch = Batch::new();
             batch.replace(key::snapshot(*session, *boundary), bytes);
+            log.apply(&batch)?;
         }
     }
     Ok(())

@@ -6,6 +6,7 @@ use super::conversation::{Conversation, Parsed};
 use super::format::Format;
 use super::source::{Broken, Layout, Place, Record, Source, members, text_of};
 use crate::json::{Json, JsonObject, check_depth};
+use crate::limits::STATE_DEPTH_MAX;
 use crate::projection::SessionView;
 
 /// What a record is.
@@ -76,7 +77,8 @@ fn conversation(
             let messages = object.take("messages").unwrap_or_else(|| Json::from(Value::Null));
             let data = (!object.0.is_empty()).then(|| object.to_json());
             if let Some(data) = &data {
-                check_depth(data.as_str()).map_err(|reason| record.place.broken(reason))?;
+                check_depth(data.as_str(), STATE_DEPTH_MAX)
+                    .map_err(|reason| record.place.broken(reason))?;
             }
             if let Some(id) = object.get("id").and_then(id_of) {
                 conversation.session_id = id;

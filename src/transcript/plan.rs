@@ -85,6 +85,10 @@ impl Plan {
         if known >= conversation.entries.len() {
             return Self::Nothing;
         }
+        // As everywhere, no user is no wildcard.
+        if conversation.user_id != view.user_id {
+            return refuse("belongs to another user");
+        }
         let mut events = Events::new(conversation, source, known);
         let title = conversation.title.as_deref();
         events.rename(
@@ -171,8 +175,9 @@ impl<'a> Events<'a> {
         };
         self.is_shared = run.status == RunStatus::Running;
         if !self.is_shared {
-            let resumed = RunResumed { counted: run.counted };
-            self.list.push(NewEvent::in_run(self.run_id(last), resumed));
+            let run_id = self.run_id(last);
+            let resumed = RunResumed { run_id: run_id.clone(), counted: run.counted };
+            self.list.push(NewEvent::in_run(run_id, resumed));
         }
         self.open = last;
     }

@@ -88,7 +88,7 @@ impl Recorder {
         };
         if run.status != RunStatus::Running {
             run.status = RunStatus::Running;
-            events.push(run.event(RunResumed { counted: run.counted }));
+            events.push(run.event(RunResumed { run_id: run.run_id.clone(), counted: run.counted }));
         }
         run.add(&message);
         events.push(run.event(MessageAdded { message }));

@@ -5,6 +5,7 @@ use super::format::Format;
 use super::openai;
 use super::source::{Broken, Record, Source, members};
 use crate::json::{Json, JsonObject, check_depth};
+use crate::limits::STATE_DEPTH_MAX;
 use crate::projection::SessionView;
 
 /// Reads a file of trials.
@@ -27,7 +28,7 @@ fn trial(
     let mut trial = members(record.text).unwrap_or_default();
     let traj = trial.take("traj").ok_or_else(|| record.place.broken("no trial: no traj in it"))?;
     let data = trial.to_json();
-    check_depth(data.as_str()).map_err(|reason| record.place.broken(reason))?;
+    check_depth(data.as_str(), STATE_DEPTH_MAX).map_err(|reason| record.place.broken(reason))?;
     let task = trial.get("task_id").and_then(label);
     let task = task.unwrap_or_else(|| (record.place.ordinal() - 1).to_string());
     let number = trial.get("trial").and_then(label).unwrap_or_else(|| String::from("0"));

@@ -7,7 +7,7 @@ use super::Report;
 use crate::bytes::Reader;
 use crate::error::Result;
 use crate::id::Digest;
-use crate::index::Entry;
+use crate::index::{Entry, GroupRecord};
 use crate::log::{Log, Order, PageLimit, Record, key};
 
 /// Compares the catalog with its indexes and counts; returns its entries.
@@ -30,10 +30,21 @@ pub(super) fn check(
     }
     // While others write, entries and indexes are read at different times: a session that is
     // newer than the check is not its business.
-    let is_quiet = last_position(log)? == published;
-    if !is_quiet {
-        return Ok(entries);
+    let mut found = Report::default();
+    check_indexes(log, [created, updated], counts, &mut found)?;
+    let last_position = GroupRecord::last(&**log)?.map_or(0, |(_, position)| position);
+    if last_position == published {
+        report.problems.append(&mut found.problems);
     }
+    Ok(entries)
+}
+
+fn check_indexes(
+    log: &Arc<dyn Log>,
+    [created, updated]: [BTreeSet<Vec<u8>>; 2],
+    mut counts: BTreeMap<Vec<u8>, u64>,
+    report: &mut Report,
+) -> Result<()> {
     for (class, wanted) in [(key::Class::Created, created), (key::Class::Updated, updated)] {
         let stored: BTreeSet<_> =
             records(log, class)?.into_iter().map(|record| record.key).collect();
@@ -52,7 +63,7 @@ pub(super) fn check(
     for _ in counts {
         report.add(None, None, "a count of sessions is missing");
     }
-    Ok(entries)
+    Ok(())
 }
 
 fn entries(
@@ -89,12 +100,4 @@ fn records(log: &Arc<dyn Log>, class: key::Class) -> Result<Vec<Record>> {
         range = range.behind(&last.key);
         records.extend(page);
     }
-}
-
-fn last_position(log: &Arc<dyn Log>) -> Result<u64> {
-    let range = key::class_range(key::Class::Group, Order::Descending);
-    let last = log.page(&range, PageLimit::records(1))?;
-    let Some(record) = last.first() else { return Ok(0) };
-    let group = crate::index::GroupRecord::from_bytes(&record.value)?;
-    Ok(key::parse_group(&record.key)? + group.events() - 1)
 }

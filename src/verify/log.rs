@@ -88,6 +88,7 @@ impl Walk<'_> {
             let problem = format!("its group says seq {first_seq} where {} was expected", *end + 1);
             self.report.add(Some(session.to_string()), None, problem);
         }
+        // The record was refused where this could overflow.
         let last_seq = first_seq + events - 1;
         *end = last_seq;
         let mut link = Link::START;

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use super::Report;
 use crate::codec::{self, BodyForm, Frame, Link};
 use crate::error::Result;
-use crate::event::{Event, EventBody};
-use crate::id::Digest;
+use crate::event::{Event, EventBody, RunStatus};
+use crate::id::{Digest, EventId};
 use crate::index::{Entry, RunRecord};
 use crate::log::{Log, Order, PageLimit, key};
 use crate::message::{Role, check_anthropic, check_openai, legalize, to_anthropic, to_openai};
 use crate::projection::{Projection, Runs, SessionView, Window};
 use crate::snapshot::Snapshot;
+use crate::stream;
 
 pub(super) fn check(
     log: &Arc<dyn Log>,
@@ -30,22 +31,19 @@ pub(super) fn check(
         link: Link::START,
         view: SessionView::default(),
         runs: Runs::default(),
+        records: BTreeMap::new(),
+        ids: BTreeMap::new(),
         system_seqs: BTreeSet::new(),
         replaced: BTreeMap::new(),
         named: BTreeMap::new(),
         is_whole: true,
         recorded_at_us: i64::MIN,
     };
-    for seq in 1..=last_seq {
-        check.event(seq)?;
-    }
+    check.events(last_seq)?;
     check.replacements();
     // What was derived can only be compared with a session that is all there.
     if check.is_whole {
-        check.entry(entry);
-        check.run_records()?;
-        check.system_index()?;
-        check.history();
+        check.derived(entry, last_seq)?;
     }
     Ok(())
 }
@@ -58,6 +56,9 @@ struct Check<'a> {
     link: Link,
     view: SessionView,
     runs: Runs,
+    /// What the index of runs should hold.
+    records: BTreeMap<Digest, RunRecord>,
+    ids: BTreeMap<EventId, u64>,
     system_seqs: BTreeSet<u64>,
     /// Bodies that are not the ones their headers commit to: what stands there now, if anything.
     replaced: BTreeMap<u64, Option<[u8; 32]>>,
@@ -77,17 +78,43 @@ impl Check<'_> {
         self.problem(Some(seq), problem);
     }
 
-    fn event(&mut self, seq: u64) -> Result<()> {
-        let Some(bytes) = self.log.get(&key::frame(self.session, seq))? else {
-            self.broken(seq, "the event is missing");
-            return Ok(());
-        };
-        let frame = match Frame::open(&bytes, self.session, seq) {
+    /// Walks the stored frames, so that a gap is one problem however wide it is.
+    fn events(&mut self, last_seq: u64) -> Result<()> {
+        let mut range = key::seqs(key::Class::Frame, self.session, 1, last_seq, Order::Ascending);
+        let mut next_seq = 1;
+        loop {
+            let page = self.log.page(&range, PageLimit::default())?;
+            let Some(last) = page.last() else { break };
+            range = range.behind(&last.key);
+            for record in &page {
+                let (_, seq) = key::parse_seq(&record.key)?;
+                self.gap(next_seq, seq);
+                self.event(seq, &record.value)?;
+                next_seq = seq.saturating_add(1);
+            }
+        }
+        self.gap(next_seq, last_seq.saturating_add(1));
+        Ok(())
+    }
+
+    /// Reports the events from one seq to before another as missing.
+    fn gap(&mut self, from: u64, until: u64) {
+        match until.saturating_sub(from) {
+            0 => {}
+            1 => self.broken(from, "the event is missing"),
+            missing => {
+                self.broken(from, format!("the event and {} after it are missing", missing - 1));
+            }
+        }
+    }
+
+    fn event(&mut self, seq: u64, bytes: &[u8]) -> Result<()> {
+        let frame = match Frame::open(bytes, self.session, seq) {
             Ok(frame) => frame,
             Err(error) => {
                 self.broken(seq, error.to_string());
                 // The header may still carry the chain.
-                if let Ok(frame) = Frame::parse(&bytes) {
+                if let Ok(frame) = Frame::parse(bytes) {
                     self.link = frame.link;
                 }
                 return Ok(());
@@ -121,8 +148,14 @@ impl Check<'_> {
     fn fold(&mut self, event: &Event) -> Result<()> {
         self.view.apply(event);
         self.runs.apply(event);
+        self.ids.insert(event.id, event.seq);
+        self.index_run(event);
         match &event.body {
-            EventBody::MessageAdded(added) if added.message.role == Role::System => {
+            EventBody::MessageAdded(added)
+                if added.message.role == Role::System
+                    && !added.message.from_history
+                    && self.records.get(&event.run).is_some_and(|run| run.number > 0) =>
+            {
                 self.system_seqs.insert(event.seq);
             }
             EventBody::Compacted(compacted) => {
@@ -181,49 +214,103 @@ impl Check<'_> {
         }
     }
 
-    fn run_records(&mut self) -> Result<()> {
-        let mut number = 0;
-        for run in self.runs.clone().into_vec() {
-            let run_id = &run.started.run_id;
-            let digest = Digest::of_run(run_id);
-            let wanted = if run.is_member_run() {
-                0
-            } else {
-                number += 1;
-                number
-            };
-            let record = RunRecord::load(&**self.log, self.session, digest)?;
-            let agrees = record.is_some_and(|record| {
-                (record.number, record.first_seq, record.status)
-                    == (wanted, run.first_seq, run.status)
-            });
-            if !agrees {
-                self.problem(Some(run.first_seq), format!("the index of run {run_id} is wrong"));
+    /// Keeps the record of the event's run as the commit thread keeps it.
+    fn index_run(&mut self, event: &Event) {
+        let (seq, record) = (event.seq, self.records.get_mut(&event.run));
+        let changed = match (&event.body, record) {
+            (EventBody::RunStarted(started), None) => {
+                let is_top_level = started.parent_run_id.is_none();
+                let number = if is_top_level { self.view.run_count } else { 0 };
+                let (run_id, status) = (started.run_id.clone(), RunStatus::Running);
+                let record = RunRecord { run_id, number, first_seq: seq, last_seq: seq, status };
+                self.records.insert(event.run, record);
+                Ok(())
             }
+            (EventBody::RunPaused(_), Some(record)) => record.change(RunStatus::Paused, seq),
+            (EventBody::RunResumed(_), Some(record)) => record.resume(seq),
+            (EventBody::RunFinished(finished), Some(record)) => record.change(finished.status, seq),
+            _ => Ok(()),
+        };
+        if let Err(error) = changed {
+            self.problem(Some(seq), error.to_string());
         }
-        if RunRecord::count(&**self.log, self.session)? != number {
-            self.problem(None, format!("the index of runs does not end at {number}"));
+    }
+
+    /// Compares everything derived from the events with what they say. A session that was written
+    /// to meanwhile is not compared: what is derived from it is newer than what was read of it.
+    fn derived(&mut self, entry: Option<&Entry>, last_seq: u64) -> Result<()> {
+        let before = self.report.problems.len();
+        self.entry(entry);
+        self.run_records()?;
+        self.event_ids()?;
+        let system: BTreeSet<_> =
+            self.system_seqs.iter().map(|seq| key::system_message(self.session, *seq)).collect();
+        self.keys(key::Class::SystemMessage, &system, "the index of system messages")?;
+        if stream::head_seq(&**self.log, self.session, u64::MAX)? != last_seq {
+            self.report.problems.truncate(before);
+        }
+        self.history();
+        Ok(())
+    }
+
+    fn run_records(&mut self) -> Result<()> {
+        let records = std::mem::take(&mut self.records);
+        let session = self.session;
+        let runs: BTreeMap<_, _> = records
+            .iter()
+            .map(|(run, record)| (key::run(session, *run), record.to_bytes()))
+            .collect();
+        let numbers: BTreeMap<_, _> = records
+            .iter()
+            .filter(|(_, record)| record.number > 0)
+            .map(|(run, record)| (key::run_number(session, record.number), run.to_bytes().to_vec()))
+            .collect();
+        let open: BTreeSet<_> = records
+            .iter()
+            .filter(|(_, record)| record.status == RunStatus::Running)
+            .map(|(run, _)| key::open_run(session, *run))
+            .collect();
+        if self.stored(key::Class::Run)? != runs {
+            self.problem(None, "the index of runs is wrong");
+        }
+        if self.stored(key::Class::RunNumber)? != numbers {
+            self.problem(None, "the numbers of runs are wrong");
+        }
+        self.keys(key::Class::OpenRun, &open, "the index of runs under way")
+    }
+
+    /// Not every event is indexed by its id, but what is must lead to it.
+    fn event_ids(&mut self) -> Result<()> {
+        let session = self.session;
+        let ids: BTreeMap<_, _> = std::mem::take(&mut self.ids)
+            .into_iter()
+            .map(|(id, seq)| (key::event_id(session, id), seq.to_le_bytes().to_vec()))
+            .collect();
+        let stored = self.stored(key::Class::EventId)?;
+        if !stored.iter().all(|(key, seq)| ids.get(key) == Some(seq)) {
+            self.problem(None, "the index of event ids is wrong");
         }
         Ok(())
     }
 
-    fn system_index(&mut self) -> Result<()> {
-        let mut range = key::within(key::Class::SystemMessage, self.session, Order::Ascending);
-        let mut indexed = BTreeSet::new();
-        loop {
-            let page = self.log.page(&range, PageLimit::default())?;
-            let Some(last) = page.last() else { break };
-            range = range.behind(&last.key);
-            for record in &page {
-                indexed.insert(key::parse_seq(&record.key)?.1);
-            }
-        }
-        // An event that was appended since is no fault.
-        indexed.retain(|seq| *seq <= self.view.seq);
-        if indexed != self.system_seqs {
-            self.problem(None, "the index of system messages is wrong");
+    fn keys(&mut self, class: key::Class, wanted: &BTreeSet<Vec<u8>>, what: &str) -> Result<()> {
+        let stored: BTreeSet<_> = self.stored(class)?.into_keys().collect();
+        if stored != *wanted {
+            self.problem(None, format!("{what} is wrong"));
         }
         Ok(())
+    }
+
+    /// All records of a class of the session.
+    fn stored(&self, class: key::Class) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+        let mut range = key::within(class, self.session, Order::Ascending);
+        let mut stored = BTreeMap::new();
+        loop {
+            let page = self.log.page(&range, PageLimit::default())?;
+            let Some(last) = page.last() else { return Ok(stored) };
+            range = range.behind(&last.key);
+            stored.extend(page.into_iter().map(|record| (record.key, record.value)));
+        }
     }
 
     /// Whatever was recorded, what is handed out must be legal to send.

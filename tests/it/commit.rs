@@ -288,3 +288,90 @@ fn dropping_the_engine_commits_what_is_queued_and_frees_the_database() {
         assert_eq!(session.seq().unwrap(), 1 + 50 * (round + 1));
     }
 }
+
+#[test]
+fn refusals_in_a_group_neither_overtake_nor_push_out_what_was_accepted() {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("s").open().unwrap();
+    let accepted = session.append([custom(1)]).unwrap();
+    let refused = session.append_expecting(Expected::Seq(999), [custom(2)]).unwrap();
+    assert!(refused.wait().is_err());
+    // The refusal came later, so what came before it is decided.
+    assert!(accepted.poll_now().unwrap().is_ok());
+    // More sessions are refused than the commit thread keeps at hand.
+    let first = session.append([custom(3)]).unwrap();
+    let others: Vec<_> = (0..3 * sessionlog::limits::TAIL_CACHE_SESSIONS_MAX / 2)
+        .map(|number| {
+            let other = engine.session(format!("other {number}")).admin();
+            other.open_existing().err()
+        })
+        .collect();
+    assert!(others.iter().all(Option::is_some));
+    let second = session.append([custom(4)]).unwrap();
+    assert_eq!(first.wait().unwrap().last_seq + 1, second.wait().unwrap().first_seq);
+    assert!(engine.verify().unwrap().ok);
+}
+
+#[test]
+fn events_that_would_harm_a_reader_are_refused() {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("s").open().unwrap();
+    let path = vec!["a".to_owned(); 300_000];
+    let value = Json::from(json!(1));
+    let deep = sessionlog::StateChanged { ops: vec![sessionlog::StateOp::Set { path, value }] };
+    assert!(session.append([NewEvent::new(deep)]).is_err());
+    assert!(session.append([NewEvent::new(sessionlog::RewoundTo { seq: 99 })]).is_err());
+    let run = session.start_run().unwrap();
+    let endless = Metrics { cost: Some(f64::INFINITY), ..Metrics::default() };
+    assert!(run.complete(endless).is_err());
+    assert_eq!(session.view().unwrap().seq, 2);
+}
+
+#[test]
+fn a_run_recorded_twice_under_the_callers_id_is_stored_once() {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("s").open().unwrap();
+    let record = || {
+        let run = session.run().id("turn-1");
+        run.record([Message::user("q")], Metrics::tokens(1, 0)).unwrap().wait().unwrap()
+    };
+    assert!(!record().is_duplicate);
+    assert!(record().is_duplicate);
+    assert_eq!(session.view().unwrap().metrics.total_tokens, 1);
+    let error = session.run().id("turn-1").start().unwrap_err();
+    assert_eq!(error.to_string(), "session s: run turn-1 has already started");
+}
+
+#[test]
+fn a_session_whose_catalog_entry_is_gone_is_an_error_and_no_endless_wait() {
+    let log: Arc<dyn Log> = Arc::new(MemoryLog::new());
+    let engine = Engine::builder().open_log(Arc::clone(&log)).unwrap();
+    drop(engine.session("s").open().unwrap());
+    let key = [b"c".as_slice(), &sessionlog::Digest::of_session("s").to_bytes()].concat();
+    let mut batch = Batch::new();
+    batch.remove(key);
+    log.apply(&batch).unwrap();
+    drop(engine);
+    let engine = Engine::builder().open_log(log).unwrap();
+    assert!(engine.session("s").open().unwrap_err().is_corrupt());
+}
+
+#[test]
+fn verify_says_nothing_wrong_of_a_log_that_is_being_written_to() {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("s").open().unwrap();
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..400 {
+                record_turn(&session, "q", "a");
+                session.rename(format!("{number}")).unwrap();
+            }
+            is_done.store(true, Ordering::SeqCst);
+        });
+        while !is_done.load(Ordering::SeqCst) {
+            let report = engine.verify().unwrap();
+            assert!(report.ok, "{:?}", report.problems);
+        }
+    });
+}

@@ -247,8 +247,48 @@ fn a_salvaged_database_is_read_and_not_written() {
         let session = disk.open().session("s").open().unwrap();
         record_turn(&session, "q", "a");
     }
+    let files = || -> Vec<(std::ffi::OsString, Vec<u8>)> {
+        let entries = fs::read_dir(disk.path()).unwrap().map(Result::unwrap);
+        let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
+        let mut files: Vec<_> =
+            files.map(|entry| (entry.file_name(), fs::read(entry.path()).unwrap())).collect();
+        files.sort();
+        files
+    };
+    let before = files();
     let engine = Engine::builder().salvage(true).open(disk.path()).unwrap();
     let session = engine.session("s").open_existing().unwrap();
     assert_eq!(session.view().unwrap().message_count, 2);
     assert_eq!(session.rename("x").unwrap_err().kind(), &ErrorKind::ReadOnly);
+    drop((session, engine));
+    assert!(files() == before, "salvage wrote to the database");
+}
+
+#[test]
+fn half_of_one_of_sleds_snapshots_is_no_damage() {
+    let disk = Disk::new();
+    {
+        let session = disk.open().session("s").open().unwrap();
+        record_turn(&session, "q", "a");
+    }
+    // What a full disk leaves.
+    for entry in fs::read_dir(disk.path()).unwrap().map(Result::unwrap) {
+        if entry.file_name().to_string_lossy().starts_with("snap.") {
+            let whole = fs::read(entry.path()).unwrap();
+            fs::write(entry.path(), &whole[..whole.len() / 2]).unwrap();
+        }
+    }
+    let session = disk.open().session("s").open_existing().unwrap();
+    assert_eq!(session.view().unwrap().message_count, 2);
+}
+
+#[test]
+fn a_stranger_beside_a_database_does_no_harm_and_a_missing_data_file_is_named() {
+    let disk = Disk::new();
+    drop(disk.open().session("s").open().unwrap());
+    fs::write(disk.path().join(".DS_Store"), "x").unwrap();
+    drop(disk.open().session("s").open_existing().unwrap());
+    fs::remove_file(disk.path().join("db")).unwrap();
+    let error = Engine::open(disk.path()).unwrap_err();
+    assert!(error.to_string().contains("its data file is missing"), "{error}");
 }

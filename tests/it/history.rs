@@ -83,6 +83,7 @@ fn member_runs_and_copies_of_history_are_left_out_unless_asked_for() {
     copy.from_history = true;
     team.push_all([copy, Message::user("task")]).unwrap();
     let member = session.run().id("member").parent("team").start().unwrap();
+    member.push(Message::system("for the member alone")).unwrap();
     member.push(Message::assistant("member's work")).unwrap();
     member.complete(Metrics::tokens(1, 1)).unwrap();
     team.push(Message::assistant("result")).unwrap();

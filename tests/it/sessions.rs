@@ -158,9 +158,16 @@ fn metrics_count_every_run_once() {
     run.push(Message::assistant("done")).unwrap();
     run.clone().complete(Metrics::tokens(130, 70)).unwrap().wait().unwrap();
     assert_eq!(session.view().unwrap().metrics.total_tokens, 215);
+    // Nothing needs to be waited for on the way.
+    let quick = session.run().id("quick").start().unwrap();
+    quick.clone().complete(Metrics::tokens(1, 0)).unwrap();
+    quick.resume().unwrap();
+    assert_eq!(session.view().unwrap().open_runs.values().next().unwrap().run_id, "quick");
+    quick.complete(Metrics::tokens(3, 0)).unwrap().wait().unwrap();
+    assert_eq!(session.view().unwrap().metrics.total_tokens, 218);
     // Marking it as replaced takes nothing back: the tokens were spent.
     run.mark_regenerated().unwrap().wait().unwrap();
-    assert_eq!(session.view().unwrap().metrics.total_tokens, 215);
+    assert_eq!(session.view().unwrap().metrics.total_tokens, 218);
     assert!(engine.verify().unwrap().ok);
 }
 

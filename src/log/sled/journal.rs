@@ -1,23 +1,26 @@
 //! The journal in front of sled: what was acknowledged and sled does not hold on disk yet.
 //!
 //! A batch is on disk once its record is: one write and one sync, whatever sled makes of it
-//! later. When sled's own file was synced the journal begins again, under the next epoch; records
-//! of an earlier epoch are what is left of earlier rounds and mean nothing.
+//! later. When sled's own file was synced the journal begins again, under a header of its own:
+//! each record's check covers the one before it, and the first covers the header's, so whatever
+//! is left of earlier rounds is never taken for a part of this one.
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;
 
 use super::directory::{JOURNAL_FILE, read_at, write_at};
 use crate::bytes::Reader;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Op, Record};
 
 const HEADER_MAGIC: [u8; 4] = *b"SLjh";
 const RECORD_MAGIC: [u8; 4] = *b"SLjr";
-/// Magic, epoch, check.
-const HEADER_BYTES: usize = 28;
-/// Magic, epoch, index, length, check.
-const RECORD_HEADER_BYTES: usize = 40;
+/// The version that is written, and the newest that is read.
+const JOURNAL_VERSION: u32 = 1;
+/// Magic, version, nonce, check.
+const HEADER_BYTES: usize = 40;
+/// Magic, length, check.
+const RECORD_HEADER_BYTES: usize = 24;
 /// Written once with zeros, so that a sync need not write where the file's blocks are.
 const PREPARED_BYTES: u64 = 1024 * 1024;
 /// A longer file is cut when the journal begins again.
@@ -27,14 +30,17 @@ const KEPT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Journal {
     file: File,
-    epoch: u64,
-    index: u64,
+    /// The check of the last record, or of the header.
+    check: Check,
     end: u64,
 }
 
+type Check = [u8; 16];
+
 impl Journal {
-    /// Opens the journal, or makes it. Returns what has to be done again, oldest first.
-    pub(super) fn open(directory: &Path) -> Result<(Self, Vec<Vec<Op>>)> {
+    /// Opens the journal, or makes it. What has to be done again is read by
+    /// [`Journal::read_next`]; only then may anything be written.
+    pub(super) fn open(directory: &Path) -> Result<Self> {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);
         let file = options.open(directory.join(JOURNAL_FILE)).map_err(Error::io)?;
@@ -43,38 +49,43 @@ impl Journal {
             let zeros = vec![0; usize::try_from(PREPARED_BYTES - len).unwrap_or_default()];
             write_at(&file, &zeros, len).map_err(Error::io)?;
         }
-        let mut journal = Self { file, epoch: 0, index: 0, end: HEADER_BYTES as u64 };
-        let Some(epoch) = journal.read_header() else {
-            journal.begin_again()?;
-            return Ok((journal, Vec::new()));
-        };
-        journal.epoch = epoch;
-        let mut batches = Vec::new();
-        while let Some(payload) = journal.read_record(len) {
-            journal.index += 1;
-            journal.end += (RECORD_HEADER_BYTES + payload.len()) as u64;
-            batches.push(decode(&payload)?);
+        let mut journal = Self { file, check: Check::default(), end: HEADER_BYTES as u64 };
+        match journal.read_header()? {
+            Some(check) => journal.check = check,
+            None => journal.begin_again()?,
         }
-        Ok((journal, batches))
+        Ok(journal)
+    }
+
+    /// How far it reaches.
+    pub(super) fn bytes(&self) -> u64 {
+        self.end
     }
 
     /// Whether it holds nothing.
     pub(super) fn is_empty(&self) -> bool {
-        self.index == 0
+        self.end == HEADER_BYTES as u64
+    }
+
+    /// The next batch that was written and has to be done again.
+    pub(super) fn read_next(&mut self) -> Result<Option<Vec<Op>>> {
+        let Some((payload, check)) = self.read_record() else { return Ok(None) };
+        self.check = check;
+        self.end += (RECORD_HEADER_BYTES + payload.len()) as u64;
+        decode(&payload).map(Some)
     }
 
     /// Writes a batch behind the last one; not synced yet.
     pub(super) fn write(&mut self, ops: &[Op]) -> Result<()> {
         let payload = encode(ops)?;
+        let check = check_record(self.check, &payload);
         let mut record = Vec::with_capacity(RECORD_HEADER_BYTES + payload.len());
         record.extend_from_slice(&RECORD_MAGIC);
-        record.extend_from_slice(&self.epoch.to_le_bytes());
-        record.extend_from_slice(&self.index.to_le_bytes());
         record.extend_from_slice(&length(payload.len())?.to_le_bytes());
-        record.extend_from_slice(&check(self.epoch, self.index, &payload));
+        record.extend_from_slice(&check);
         record.extend_from_slice(&payload);
         write_at(&self.file, &record, self.end).map_err(Error::io)?;
-        self.index += 1;
+        self.check = check;
         self.end += record.len() as u64;
         Ok(())
     }
@@ -87,15 +98,20 @@ impl Journal {
     /// Forgets its records: sled holds them on disk. The next sync covers this, and until then
     /// doing them again changes nothing.
     pub(super) fn begin_again(&mut self) -> Result<()> {
-        (self.epoch, self.index) = (self.epoch + 1, 0);
+        let mut nonce = [0; 16];
+        getrandom::fill(&mut nonce)
+            .map_err(|error| Error::io(std::io::Error::other(error.to_string())))?;
         if self.end > KEPT_BYTES_MAX {
             self.shrink()?;
         }
-        self.end = HEADER_BYTES as u64;
         let mut header = HEADER_MAGIC.to_vec();
-        header.extend_from_slice(&self.epoch.to_le_bytes());
-        header.extend_from_slice(&check(self.epoch, u64::MAX, &[]));
-        write_at(&self.file, &header, 0).map_err(Error::io)
+        header.extend_from_slice(&JOURNAL_VERSION.to_le_bytes());
+        header.extend_from_slice(&nonce);
+        let check = check_header(&header);
+        header.extend_from_slice(&check);
+        write_at(&self.file, &header, 0).map_err(Error::io)?;
+        (self.check, self.end) = (check, HEADER_BYTES as u64);
+        Ok(())
     }
 
     /// Gives back the room that large batches took. Only for an empty journal.
@@ -103,43 +119,58 @@ impl Journal {
         self.file.set_len(PREPARED_BYTES).map_err(Error::io)
     }
 
-    /// The epoch, where there is a whole header.
-    fn read_header(&self) -> Option<u64> {
+    /// The header's check, where there is a whole header.
+    fn read_header(&self) -> Result<Option<Check>> {
         let mut bytes = [0; HEADER_BYTES];
-        read_at(&self.file, &mut bytes, 0).ok()?;
+        if read_at(&self.file, &mut bytes, 0).is_err() {
+            return Ok(None);
+        }
         let mut reader = Reader::new(&bytes);
-        let magic = reader.array().ok()?;
-        let epoch = reader.u64().ok()?;
-        let is_whole = magic == HEADER_MAGIC && reader.array().ok()? == check(epoch, u64::MAX, &[]);
-        is_whole.then_some(epoch)
+        let covered = reader.slice(HEADER_BYTES - 16)?;
+        let check = reader.array()?;
+        if !covered.starts_with(&HEADER_MAGIC) || check != check_header(covered) {
+            return Ok(None);
+        }
+        let mut reader = Reader::new(covered);
+        reader.slice(HEADER_MAGIC.len())?;
+        let (found, supported) = (reader.u32()?, JOURNAL_VERSION);
+        if found > supported {
+            return Err(Error::new(ErrorKind::NewerFormat { found, supported }));
+        }
+        Ok(Some(check))
     }
 
-    /// The next record, where there is a whole one of this epoch.
-    fn read_record(&self, file_len: u64) -> Option<Vec<u8>> {
+    /// The next record and its check, where there is a whole one that follows.
+    fn read_record(&self) -> Option<(Vec<u8>, Check)> {
         let mut bytes = [0; RECORD_HEADER_BYTES];
         read_at(&self.file, &mut bytes, self.end).ok()?;
         let mut reader = Reader::new(&bytes);
-        let is_next = reader.array().ok()? == RECORD_MAGIC
-            && reader.u64().ok()? == self.epoch
-            && reader.u64().ok()? == self.index;
+        let magic: [u8; 4] = reader.array().ok()?;
         let len = reader.u32().ok()?;
+        let check: Check = reader.array().ok()?;
         let begin = self.end + RECORD_HEADER_BYTES as u64;
         // A length from damaged bytes is not believed further than the file goes.
-        if !is_next || begin + u64::from(len) > file_len.max(PREPARED_BYTES) {
+        let file_len = self.file.metadata().ok()?.len();
+        if magic != RECORD_MAGIC || begin + u64::from(len) > file_len {
             return None;
         }
         let mut payload = vec![0; len as usize];
         read_at(&self.file, &mut payload, begin).ok()?;
-        let wanted: [u8; 16] = reader.array().ok()?;
-        (wanted == check(self.epoch, self.index, &payload)).then_some(payload)
+        (check == check_record(self.check, &payload)).then_some((payload, check))
     }
 }
 
-fn check(epoch: u64, index: u64, payload: &[u8]) -> [u8; 16] {
-    let mut hasher = blake3::Hasher::new_derive_key("sessionlog v1 journal");
-    hasher.update(&epoch.to_le_bytes()).update(&index.to_le_bytes()).update(payload);
-    let mut check = [0; 16];
-    hasher.finalize_xof().fill(&mut check);
+fn check_header(header: &[u8]) -> Check {
+    let mut check = Check::default();
+    let mut hasher = blake3::Hasher::new_derive_key("sessionlog v1 journal header");
+    hasher.update(header).finalize_xof().fill(&mut check);
+    check
+}
+
+fn check_record(before: Check, payload: &[u8]) -> Check {
+    let mut check = Check::default();
+    let mut hasher = blake3::Hasher::new_derive_key("sessionlog v1 journal record");
+    hasher.update(&before).update(payload).finalize_xof().fill(&mut check);
     check
 }
 
@@ -204,14 +235,15 @@ mod tests {
     }
 
     fn reopen(directory: &Path) -> Vec<Vec<Op>> {
-        Journal::open(directory).unwrap().1
+        let mut journal = Journal::open(directory).unwrap();
+        std::iter::from_fn(|| journal.read_next().unwrap()).collect()
     }
 
     #[test]
     fn what_was_written_is_done_again_until_the_journal_begins_again() {
         let directory = tempfile::tempdir().unwrap();
-        let (mut journal, before) = Journal::open(directory.path()).unwrap();
-        assert!(before.is_empty() && journal.is_empty());
+        let mut journal = Journal::open(directory.path()).unwrap();
+        assert!(journal.read_next().unwrap().is_none() && journal.is_empty());
         for number in 0..5 {
             journal.write(&ops(number)).unwrap();
         }
@@ -219,18 +251,18 @@ mod tests {
         journal.begin_again().unwrap();
         assert!(reopen(directory.path()).is_empty());
         journal.write(&ops(9)).unwrap();
-        // Whole records of the epoch before stand behind it.
+        // Whole records of the round before stand behind it.
         assert_eq!(reopen(directory.path()), [ops(9)]);
     }
 
     #[test]
     fn a_torn_record_ends_the_journal() {
         let directory = tempfile::tempdir().unwrap();
-        let (mut journal, _) = Journal::open(directory.path()).unwrap();
+        let mut journal = Journal::open(directory.path()).unwrap();
         journal.write(&ops(1)).unwrap();
         let whole = journal.end;
         journal.write(&ops(2)).unwrap();
-        for at in [whole, whole + 4, whole + 20, whole + 36, whole + 500, journal.end - 1] {
+        for at in [whole, whole + 4, whole + 20, whole + 500, journal.end - 1] {
             let mut byte = [0];
             read_at(&journal.file, &mut byte, at).unwrap();
             write_at(&journal.file, &[byte[0] ^ 1], at).unwrap();
@@ -242,5 +274,40 @@ mod tests {
             OpenOptions::new().write(true).open(directory.path().join(JOURNAL_FILE)).unwrap();
         file.set_len(whole + 10).unwrap();
         assert_eq!(reopen(directory.path()), [ops(1)]);
+    }
+
+    /// The header of a new round is lost by a power cut while its first record is not: the old
+    /// header must not take the new record, nor old records a new one of the same length.
+    #[test]
+    fn records_of_an_earlier_round_never_follow_a_new_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(directory.path()).unwrap();
+        let mut header = [0; HEADER_BYTES];
+        read_at(&journal.file, &mut header, 0).unwrap();
+        for number in 0..3 {
+            journal.write(&ops(number)).unwrap();
+        }
+        journal.begin_again().unwrap();
+        journal.write(&ops(7)).unwrap();
+        write_at(&journal.file, &header, 0).unwrap();
+        assert!(reopen(directory.path()).is_empty());
+        let mut journal = Journal::open(directory.path()).unwrap();
+        assert!(journal.read_next().unwrap().is_none());
+        journal.begin_again().unwrap();
+        journal.write(&ops(8)).unwrap();
+        assert_eq!(reopen(directory.path()), [ops(8)]);
+    }
+
+    #[test]
+    fn a_journal_of_a_newer_version_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = Journal::open(directory.path()).unwrap();
+        let mut header = HEADER_MAGIC.to_vec();
+        header.extend_from_slice(&9_u32.to_le_bytes());
+        header.extend_from_slice(&[0; 16]);
+        header.extend_from_slice(&check_header(&header));
+        write_at(&journal.file, &header, 0).unwrap();
+        let error = Journal::open(directory.path()).unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::NewerFormat { found: 9, supported: 1 });
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use sled::{Db, IVec};
 
+use super::directory::remove_snapshots;
 use super::guard::guarded;
 use crate::bytes::Reader;
 use crate::error::{Error, ErrorKind, Result};
@@ -15,11 +16,11 @@ use crate::limits::CHUNK_BYTES_MAX;
 use crate::log::{Op, Order, PageLimit, Range, Record};
 
 /// Bytes of one of sled's segments.
-pub(super) const SEGMENT_BYTES: usize = 2 * 1024 * 1024;
+pub(super) const SEGMENT_BYTES: usize = 4 * 1024 * 1024;
 /// sled splits a leaf that holds more entries.
 const LEAF_ENTRIES_MAX: usize = 16;
 /// No key of ours is longer, with its chunk number.
-const KEY_BYTES_MAX: usize = 64;
+pub(super) const KEY_BYTES_MAX: usize = 64;
 
 const _: () = {
     // One entry over the limit is written before the split.
@@ -52,6 +53,9 @@ impl Tree {
         for _ in 0..LOCK_TRIES_MAX {
             match guarded(|| config.open()) {
                 Err(error) if error.kind() == &ErrorKind::Locked => std::thread::sleep(LOCK_WAIT),
+                // A full disk leaves half of one of sled's own snapshots. They only spare it
+                // reading its file, so it is opened once more without them.
+                Err(error) if error.is_corrupt() && remove_snapshots(path) => {}
                 other => return other.map(Self),
             }
         }
@@ -101,6 +105,30 @@ impl Tree {
         guarded(|| self.0.apply_batch(raw))
     }
 
+    /// Writes one large value, calling `between` after each part. Its first chunk comes last, so
+    /// that nobody reads it before all of it is there.
+    pub(super) fn insert_in_parts(
+        &self,
+        record: &Record,
+        part_bytes: usize,
+        mut between: impl FnMut() -> Result<()>,
+    ) -> Result<()> {
+        self.apply(&[Op::Remove(record.key.clone())])?;
+        let len = length(&record.value)?;
+        let (first, rest) = record.value.split_at(CHUNK_BYTES_MAX - LEN_BYTES);
+        let chunks: Vec<_> = (1..).zip(rest.chunks(CHUNK_BYTES_MAX)).collect();
+        for part in chunks.chunks(part_bytes / CHUNK_BYTES_MAX) {
+            let mut raw = sled::Batch::default();
+            for (chunk, bytes) in part {
+                raw.insert(chunk_key(&record.key, *chunk), *bytes);
+            }
+            guarded(|| self.0.apply_batch(raw))?;
+            between()?;
+        }
+        let value = [&len.to_le_bytes(), first].concat();
+        guarded(|| self.0.insert(chunk_key(&record.key, 0), value)).map(drop)
+    }
+
     /// Hands everything to the operating system. That is all sled's flush does.
     pub(super) fn flush(&self) -> Result<()> {
         guarded(|| self.0.flush()).map(drop)
@@ -139,16 +167,20 @@ fn value_len(first_chunk: &[u8]) -> Result<usize> {
 /// Puts a value into a batch, chunk by chunk; returns how many chunks that takes.
 fn insert_chunks(batch: &mut sled::Batch, key: &[u8], value: Option<&Vec<u8>>) -> Result<u16> {
     let Some(value) = value else { return Ok(0) };
-    let len = u32::try_from(value.len())
-        .ok()
-        .filter(|len| (*len as usize) < usize::from(u16::MAX) * CHUNK_BYTES_MAX)
-        .ok_or_else(|| Error::invalid("a record is too large for the log"))?;
+    let len = length(value)?;
     let (first, rest) = value.split_at(value.len().min(CHUNK_BYTES_MAX - LEN_BYTES));
     batch.insert(chunk_key(key, 0), [&len.to_le_bytes(), first].concat());
     for (chunk, bytes) in (1..).zip(rest.chunks(CHUNK_BYTES_MAX)) {
         batch.insert(chunk_key(key, chunk), bytes);
     }
     Ok(chunk_count(value.len()))
+}
+
+fn length(value: &[u8]) -> Result<u32> {
+    u32::try_from(value.len())
+        .ok()
+        .filter(|len| (*len as usize) < usize::from(u16::MAX) * CHUNK_BYTES_MAX)
+        .ok_or_else(|| Error::invalid("a record is too large for the log"))
 }
 
 /// The same bounds over chunks. No key is the beginning of another, so all chunks of a key lie
@@ -204,10 +236,15 @@ fn page_descending(
     limit: PageLimit,
 ) -> Result<Vec<Record>> {
     let (mut page, mut bytes) = (Vec::new(), 0);
-    let mut later: Vec<IVec> = Vec::new();
+    let (mut later, mut later_key): (Vec<IVec>, Vec<u8>) = (Vec::new(), Vec::new());
     while !limit.is_reached(page.len(), bytes) {
         let Some((raw, part)) = next_chunk(&mut chunks)? else { break };
         let (key, chunk) = split_key(&raw)?;
+        // Chunks without a first one are of a value that is being written.
+        if later_key != key {
+            later.clear();
+            later_key = key.to_vec();
+        }
         if chunk != 0 {
             later.push(part);
             continue;

@@ -116,7 +116,7 @@ fn what_is_nested_too_deep_is_left_out() {
     assert_eq!(reasons(&report), [(None, "[1]: JSON nested deeper than 128")]);
     assert_eq!(report.recorded.messages, 1);
     let report = import(&engine, "g", &format!(r#"{{"messages":[{message}],"more":{deep}}}"#));
-    assert_eq!(reasons(&report), [(None, "JSON nested deeper than 128")]);
+    assert_eq!(reasons(&report), [(None, "JSON nested deeper than 124")]);
     let record = r#"{"type":"user","sessionId":"s","message":{"role":"user","content":"x"}}"#;
     let report = import(&engine, "h", &format!("{record}\n{}", record.replace("\"x\"", &deep)));
     assert_eq!(reasons(&report), [(Some(2), "JSON nested deeper than 128")]);
