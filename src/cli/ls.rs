@@ -26,7 +26,7 @@ pub(super) fn run(global: &Global, args: &LsArgs, out: &mut Output) -> Result<Ou
     Ok(Outcome::Fine)
 }
 
-/// The sessions as records of the seed documents' schema, without their runs.
+/// The sessions as records of Agno's schema, without their runs.
 pub(super) fn records(sessions: &[SessionView]) -> Vec<Value> {
     sessions.iter().map(|view| session_record(view, None)).collect()
 }

@@ -51,13 +51,12 @@ impl SessionAt {
     }
 
     /// All messages that may go to a model, tools and the newest system message included:
-    /// `get_messages` of the seed documents. They can be sent as they are.
+    /// `get_messages` of Agno. They can be sent as they are.
     pub fn messages(&self) -> Result<Vec<Message>> {
         self.window().all_runs().messages()
     }
 
-    /// What user and assistant said in top-level runs of any status: `get_chat_history` of the
-    /// seed documents.
+    /// What user and assistant said in top-level runs of any status: `get_chat_history` of Agno.
     pub fn chat_history(&self) -> Result<Vec<Message>> {
         let window = self.window().all_runs().all_statuses().skip_role(Role::Tool);
         let mut messages = window.messages()?;
@@ -65,8 +64,7 @@ impl SessionAt {
         Ok(messages)
     }
 
-    /// The tool calls of the newest run first, at most `limit`: `get_tool_calls` of the seed
-    /// documents.
+    /// The tool calls of the newest run first, at most `limit`: `get_tool_calls` of Agno.
     pub fn tool_calls(&self, limit: Option<usize>) -> Result<Vec<ToolCall>> {
         Ok(tool_calls(&self.runs()?, limit))
     }
@@ -76,7 +74,7 @@ impl SessionAt {
         SessionWindow::new(self.session.clone(), Some(Point::Seq(self.view.seq)))
     }
 
-    /// The session with its runs, as a record of the seed documents' storage schema.
+    /// The session with its runs, as a record of Agno's storage schema.
     pub fn to_record(&self) -> Result<Value> {
         let mut record = session_record(&self.view, Some(&self.runs()?));
         // Before its first event the session has no name of its own yet.
@@ -89,7 +87,7 @@ impl SessionAt {
 
 /// The part of a session's history that goes to the model.
 ///
-/// By default the last three runs (`num_history_runs` of the seed documents), without the runs
+/// By default the last three runs (`num_history_runs` of Agno), without the runs
 /// of team members, without what was paused, cancelled, failed or replaced, and without copies
 /// of earlier history; the newest system message comes first, wherever it is. Whatever is cut,
 /// the messages that come out can be sent to a provider as they are.

@@ -24,7 +24,7 @@ pub enum StateOp {
         path: Vec<String>,
     } = 1,
     /// Objects merge key by key, to any depth; anything else, lists too, is replaced. This is
-    /// the seed framework's rule (`agno/utils/merge_dict.py`). An empty path merges at the top.
+    /// Agno's rule (`agno/utils/merge_dict.py`). An empty path merges at the top.
     Merge {
         /// The keys from the top to the place.
         path: Vec<String>,

@@ -3,8 +3,8 @@
 use rkyv::{Archive, Deserialize, Serialize};
 use serde::{Deserialize as JsonIn, Serialize as JsonOut};
 
-/// Tokens, money and time of a message, a run or a session. The names are those of the seed
-/// documents' framework, so that its records read in as they are.
+/// Tokens, money and time of a message, a run or a session. The names are those of Agno, so that
+/// its records read in as they are.
 #[derive(
     Debug, Clone, Copy, PartialEq, Default, Archive, Serialize, Deserialize, JsonIn, JsonOut,
 )]

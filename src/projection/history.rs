@@ -6,9 +6,9 @@ use super::RunView;
 use crate::event::RunStatus;
 use crate::message::{Message, Role, ToolCall, legalize};
 
-/// The part of the history that goes to the model. The defaults are the seed documents': the
-/// last three runs, no member runs, nothing of runs that were paused, cancelled, failed or
-/// replaced, and no copies of earlier history.
+/// The part of the history that goes to the model. The defaults are Agno's: the last three runs,
+/// no member runs, nothing of runs that were paused, cancelled, failed or replaced, and no copies
+/// of earlier history.
 ///
 /// Whatever is cut, the messages that come out can be sent to a provider as they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,13 +25,13 @@ pub(crate) struct Window {
 /// How many runs a window reaches back over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RunCount {
-    /// Nobody said: the seed documents' three, or any number where messages are counted.
+    /// Nobody said: Agno's three, or any number where messages are counted.
     Default,
     Last(usize),
     All,
 }
 
-/// `num_history_runs` of the seed documents.
+/// `num_history_runs` of Agno.
 const RUNS_DEFAULT: usize = 3;
 
 impl Default for Window {
@@ -123,8 +123,8 @@ fn keep_last_calls(messages: Vec<Message>, count: usize) -> Vec<Message> {
     kept
 }
 
-/// The calls of all runs, newest run first, at most `limit` of them. The order is the seed
-/// framework's `get_tool_calls`: inside a run calls keep their order.
+/// The calls of all runs, newest run first, at most `limit` of them. The order is that of Agno's
+/// `get_tool_calls`: inside a run calls keep their order.
 pub(crate) fn tool_calls(runs: &[RunView], limit: Option<usize>) -> Vec<ToolCall> {
     runs.iter()
         .rev()

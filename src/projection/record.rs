@@ -1,4 +1,4 @@
-//! Views as the records of the seed documents' storage schema: the same fields under the same
+//! Views as the records of Agno's storage schema: the same fields under the same
 //! names, times in whole seconds.
 
 use serde_json::{Map, Value, json};
@@ -66,7 +66,7 @@ pub fn run_record(run: &RunView, session_id: &str) -> Value {
         ("created_at", json!(run.started_at_us.div_euclid(1_000_000))),
         ("updated_at", json!(run.updated_at_us.div_euclid(1_000_000))),
     ];
-    // As in the seed documents' framework, what is not there is left out.
+    // As in Agno, what is not there is left out.
     let fields = fields.into_iter().filter(|(_, value)| !value.is_null());
     Value::Object(fields.map(|(name, value)| (name.to_owned(), value)).collect())
 }

@@ -1,4 +1,4 @@
-//! Sessions, runs, state, names, metrics: what the seed documents describe.
+//! Sessions, runs, state, names, metrics: what Agno's documents describe.
 
 use serde_json::{Value, json};
 use sessionlog::{

@@ -45,7 +45,7 @@ fn read_member(message: &mut Message, name: &str, value: &Json) -> bool {
         }
         "metrics" => set(&mut message.metrics, read_metrics(value).map(Some)),
         "from_history" => {
-            // Records of the seed framework carry it in this place, so it stays there too.
+            // Records of Agno carry it in this place, so it stays there too.
             message.from_history = value.as_str() == "true";
             false
         }
