@@ -1,18 +1,16 @@
-//! Gives every event of a group its place and turns the group into one batch. Nothing is
-//! written here: an append that is refused leaves no trace, and the batch is for the log.
+//! Decides on the appends of a group and turns those it admits into one batch. Nothing is written
+//! here: an append that is refused leaves no trace, and the batch is for the log.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::append::{Append, Effect, Expected, Prepared};
+use super::place::{Commit, Site};
 use super::tail::Tail;
 use super::ticket::Receipt;
-use crate::bytes::Reader;
-use crate::codec::{Frame, GroupLink, Header, Link, group_link};
+use crate::codec::{Frame, GroupLink, Link, group_link};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Created, RunStatus, SessionType};
 use crate::id::{Digest, EventId};
-use crate::index::{Entry, GroupRecord, RunRecord, stored_seq};
+use crate::index::{GroupRecord, stored_seq};
 use crate::limits::{GROUP_BYTES_MAX, SNAPSHOT_EVENTS};
 use crate::log::{Batch, Log, key};
 
@@ -87,7 +85,14 @@ impl<'a> Group<'a> {
             return self.receipt_of_duplicate(append.session, &stored);
         }
         check_expected(tail, append, &fresh)?;
-        let commit = Commit::place(self, tail.clone(), append, &fresh)?;
+        let site = Site {
+            log: self.log,
+            log_id: self.log_id,
+            now_us: self.now_us,
+            next_position: self.next_position,
+            counts: &self.counts,
+        };
+        let commit = Commit::place(&site, tail.clone(), append, &fresh)?;
         Ok(self.accept(tail, append.session, commit))
     }
 
@@ -126,7 +131,7 @@ impl<'a> Group<'a> {
     }
 
     fn accept(&mut self, tail: &mut Tail, session: Digest, commit: Commit) -> Receipt {
-        let Commit { tail: next, batch, bytes, ids, counts, first_seq } = commit;
+        let Commit { tail: next, batch, bytes, first_seq, ids, counts } = commit;
         let last_seq = next.seq;
         let events = u32::try_from(last_seq - first_seq + 1).unwrap_or(u32::MAX);
         self.batch.extend(batch);
@@ -179,245 +184,5 @@ fn check_expected(tail: &Tail, append: &Append, fresh: &[&Prepared]) -> Result<(
         _ if creates && tail.seq > 0 => conflict(0),
         _ if !creates && tail.entry.is_none() => Err(Error::not_found("session")),
         _ => Ok(()),
-    }
-}
-
-/// One append being placed, on a copy of the tail, so that a refusal half-way changes nothing.
-struct Commit {
-    tail: Tail,
-    batch: Batch,
-    bytes: usize,
-    first_seq: u64,
-    ids: Vec<(EventId, u64)>,
-    counts: HashMap<Vec<u8>, u64>,
-}
-
-impl Commit {
-    fn place(group: &Group<'_>, tail: Tail, append: &Append, events: &[&Prepared]) -> Result<Self> {
-        let mut commit = Self {
-            first_seq: tail.seq + 1,
-            tail,
-            batch: Batch::new(),
-            bytes: 0,
-            ids: Vec::new(),
-            counts: HashMap::new(),
-        };
-        commit.tail.recorded_at_us = commit.tail.recorded_at_us.max(group.now_us);
-        let commit_len = u32::try_from(events.len())
-            .map_err(|_| Error::invalid("too many events in one append"))?;
-        for (commit_index, event) in (0..commit_len).zip(events) {
-            commit.place_event(group, append, event, (commit_index, commit_len))?;
-        }
-        commit.touch(append.session);
-        Ok(commit)
-    }
-
-    fn place_event(
-        &mut self,
-        group: &Group<'_>,
-        append: &Append,
-        event: &Prepared,
-        (commit_index, commit_len): (u32, u32),
-    ) -> Result<()> {
-        let session = append.session;
-        let seq = self.tail.seq + 1;
-        self.apply_effect(group, session, seq, event)?;
-        let position = group.next_position + u64::from(commit_index);
-        let recorded_at_us = self.tail.recorded_at_us;
-        let body_len = u32::try_from(event.body.bytes.len())
-            .map_err(|_| Error::invalid("a body is too long"))?;
-        let header = Header {
-            kind: event.body.kind as u16,
-            schema_version: event.body.schema_version,
-            flags: 0,
-            commit_index,
-            commit_len,
-            body_len,
-            seq,
-            recorded_at_us,
-            log_id: group.log_id,
-            session,
-            event_id: event.id.unwrap_or_else(|| EventId::at(recorded_at_us, position)),
-            run: event.run,
-            actor: append.access.actor(),
-            previous: self.tail.link,
-            commitment: event.commitment,
-        };
-        let frame = Frame::new(header, position, event.salt, &event.body.bytes);
-        let bytes = frame.to_bytes();
-        self.bytes += bytes.len();
-        self.tail.seq = seq;
-        self.tail.link = frame.link;
-        self.batch.insert(key::frame(session, seq), bytes);
-        if let Some(id) = event.id {
-            self.batch.insert(key::event_id(session, id), seq.to_le_bytes().to_vec());
-            self.ids.push((id, seq));
-        }
-        Ok(())
-    }
-
-    fn apply_effect(
-        &mut self,
-        group: &Group<'_>,
-        session: Digest,
-        seq: u64,
-        event: &Prepared,
-    ) -> Result<()> {
-        match &event.effect {
-            Effect::None => Ok(()),
-            Effect::Created(created) => self.create(group, session, seq, created),
-            Effect::Renamed(name) => {
-                self.change_entry(session, |entry| entry.name.clone_from(name));
-                Ok(())
-            }
-            Effect::OwnerChanged(user_id) => self.change_owner(group, session, user_id.as_deref()),
-            Effect::RunStarted { run_id, is_top_level } => {
-                self.start_run(group, session, event.run, seq, (run_id, *is_top_level))
-            }
-            Effect::RunStatus(status) => {
-                self.change_run(group, session, event.run, |run| run.change(*status, seq))
-            }
-            Effect::Resumed => self.change_run(group, session, event.run, |run| run.resume(seq)),
-            Effect::InRun => self.running(group, session, event.run).map(drop),
-            Effect::SystemMessage => {
-                // A member's instructions are not the session's.
-                if self.running(group, session, event.run)?.number > 0 {
-                    self.batch.insert(key::system_message(session, seq), Vec::new());
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn create(
-        &mut self,
-        group: &Group<'_>,
-        session: Digest,
-        seq: u64,
-        created: &Created,
-    ) -> Result<()> {
-        if seq != 1 {
-            return Err(Error::new(ErrorKind::Conflict { expected: 0, actual: self.tail.seq }));
-        }
-        let entry = Entry::new(created, self.tail.recorded_at_us);
-        for scope in entry.scopes() {
-            entry.index(scope, session, &mut self.batch);
-            self.count(group, scope, entry.session_type, 1)?;
-        }
-        self.batch.replace(key::catalog(session), entry.to_bytes());
-        self.tail.entry = Some(Arc::new(entry));
-        Ok(())
-    }
-
-    fn change_entry(&mut self, session: Digest, change: impl FnOnce(&mut Entry)) {
-        if let Some(entry) = &mut self.tail.entry {
-            let entry = Arc::make_mut(entry);
-            change(entry);
-            self.batch.replace(key::catalog(session), entry.to_bytes());
-        }
-    }
-
-    fn change_owner(
-        &mut self,
-        group: &Group<'_>,
-        session: Digest,
-        user_id: Option<&str>,
-    ) -> Result<()> {
-        let Some(entry) = self.tail.entry.clone() else { return Ok(()) };
-        let [_, before] = entry.scopes();
-        entry.unindex(before, session, &mut self.batch);
-        self.count(group, before, entry.session_type, -1)?;
-        self.change_entry(session, |entry| entry.user_id = user_id.map(str::to_owned));
-        let Some(entry) = self.tail.entry.clone() else { return Ok(()) };
-        let [_, after] = entry.scopes();
-        entry.index(after, session, &mut self.batch);
-        self.count(group, after, entry.session_type, 1)
-    }
-
-    /// Counts sessions, over what this group already changed and the log does not show yet.
-    fn count(&mut self, group: &Group<'_>, scope: Digest, of: SessionType, by: i64) -> Result<()> {
-        let key = key::count(scope, of as u8);
-        let before = match self.counts.get(&key).or_else(|| group.counts.get(&key)) {
-            Some(count) => *count,
-            None => group.log.get(&key)?.map_or(Ok(0), |bytes| Reader::new(&bytes).u64())?,
-        };
-        let after = before.saturating_add_signed(by);
-        self.batch.replace(key.clone(), after.to_le_bytes().to_vec());
-        self.counts.insert(key, after);
-        Ok(())
-    }
-
-    fn start_run(
-        &mut self,
-        group: &Group<'_>,
-        session: Digest,
-        run: Digest,
-        seq: u64,
-        (run_id, is_top_level): (&str, bool),
-    ) -> Result<()> {
-        let is_known = self.tail.open_runs.contains_key(&run)
-            || RunRecord::load(group.log, session, run)?.is_some();
-        if is_known {
-            return Err(Error::invalid(format!("run {run_id} has already started")));
-        }
-        let number = if is_top_level { self.tail.runs + 1 } else { 0 };
-        if is_top_level {
-            self.tail.runs = number;
-            self.batch.insert(key::run_number(session, number), run.to_bytes().to_vec());
-        }
-        let (run_id, status) = (run_id.to_owned(), RunStatus::Running);
-        let record = RunRecord { run_id, number, first_seq: seq, last_seq: seq, status };
-        self.write_run(session, run, record);
-        Ok(())
-    }
-
-    fn change_run(
-        &mut self,
-        group: &Group<'_>,
-        session: Digest,
-        run: Digest,
-        change: impl FnOnce(&mut RunRecord) -> Result<()>,
-    ) -> Result<()> {
-        let mut record = self.run(group, session, run)?;
-        change(&mut record)?;
-        self.write_run(session, run, record);
-        Ok(())
-    }
-
-    fn write_run(&mut self, session: Digest, run: Digest, record: RunRecord) {
-        self.batch.replace(key::run(session, run), record.to_bytes());
-        if record.status == RunStatus::Running {
-            self.batch.replace(key::open_run(session, run), Vec::new());
-        } else {
-            self.batch.remove(key::open_run(session, run));
-        }
-        self.tail.open_runs.insert(run, record);
-    }
-
-    /// The run, which must be under way.
-    fn running(&self, group: &Group<'_>, session: Digest, run: Digest) -> Result<RunRecord> {
-        let record = self.run(group, session, run)?;
-        if record.status == RunStatus::Running {
-            return Ok(record);
-        }
-        Err(Error::invalid(format!("run {} is {}: resume it first", record.run_id, record.status)))
-    }
-
-    fn run(&self, group: &Group<'_>, session: Digest, run: Digest) -> Result<RunRecord> {
-        match self.tail.open_runs.get(&run) {
-            Some(record) => Ok(record.clone()),
-            None => {
-                RunRecord::load(group.log, session, run)?.ok_or_else(|| Error::not_found("run"))
-            }
-        }
-    }
-
-    fn touch(&mut self, session: Digest) {
-        let at_us = self.tail.recorded_at_us;
-        if self.tail.entry.as_ref().is_some_and(|entry| entry.lags_behind(at_us)) {
-            let mut touched = Batch::new();
-            self.change_entry(session, |entry| entry.touch(at_us, session, &mut touched));
-            self.batch.extend(touched);
-        }
     }
 }

@@ -3,6 +3,7 @@
 
 mod append;
 mod group;
+mod place;
 mod tail;
 mod thread;
 mod ticket;

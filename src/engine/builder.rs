@@ -12,7 +12,7 @@ use crate::commit::{Append, Committer, Expected, Head};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{NewEvent, RunFinished, RunStatus};
 use crate::index::{GroupRecord, RunRecord};
-use crate::log::{Batch, Durability, Log, Order, PageLimit, Record, key};
+use crate::log::{Batch, Durability, Log, Order, PageLimit, Record, Scan, key};
 #[cfg(feature = "sled")]
 use crate::log::{SledLog, SledOptions};
 
@@ -169,19 +169,14 @@ fn lost(position: u64, mark: u64) -> Error {
 /// Runs under way when the last process ended did not end themselves. The database belongs to
 /// one process at a time, so none of them is still under way.
 fn interrupt_open_runs(inner: &Inner) -> Result<()> {
-    let mut range = key::class_range(key::Class::OpenRun, Order::Ascending);
-    loop {
-        let page = inner.log.page(&range, PageLimit::default())?;
-        let Some(last) = page.last() else { return Ok(()) };
-        range = range.clone().behind(&last.key);
-        for record in &page {
-            match interrupt(inner, record) {
-                // One damaged session must not lock all the others; reading it says what is wrong.
-                Err(error) if error.is_corrupt() => {}
-                other => other?,
-            }
+    for record in Scan::new(&*inner.log, key::class_range(key::Class::OpenRun, Order::Ascending)) {
+        match interrupt(inner, &record?) {
+            // One damaged session must not lock all the others; reading it says what is wrong.
+            Err(error) if error.is_corrupt() => {}
+            other => other?,
         }
     }
+    Ok(())
 }
 
 fn interrupt(inner: &Inner, record: &Record) -> Result<()> {

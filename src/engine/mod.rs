@@ -27,7 +27,7 @@ use crate::verify::{self, Progress, Report};
 /// A session engine over one database.
 ///
 /// Cheap to clone; all clones share one commit thread. The database is closed when the last
-/// clone, and the last session and run made from one, is dropped.
+/// clone, and the last session, run and iterator made from one, is dropped.
 ///
 /// ```
 /// use sessionlog::{Engine, Message, Metrics, Point};

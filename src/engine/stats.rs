@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::codec::Frame;
 use crate::error::Result;
 use crate::event::EventKind;
-use crate::log::{Log, PageLimit, key};
+use crate::log::{Log, Scan, key};
 
 /// What a database holds, counted by walking through it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -43,15 +43,11 @@ pub struct KindStats {
 
 pub(super) fn read(log: &dyn Log, published: u64) -> Result<Stats> {
     let mut stats = Stats { events: published, disk_bytes: log.disk_bytes()?, ..Stats::default() };
-    let mut range = key::everything();
-    loop {
-        let page = log.page(&range, PageLimit::default())?;
-        let Some(last) = page.last() else { return Ok(stats) };
-        range = range.behind(&last.key);
-        for record in &page {
-            stats.count(&record.key, &record.value);
-        }
+    for record in Scan::new(log, key::everything()) {
+        let record = record?;
+        stats.count(&record.key, &record.value);
     }
+    Ok(stats)
 }
 
 impl Stats {

@@ -5,6 +5,7 @@
 pub mod contract;
 pub(crate) mod key;
 mod memory;
+mod scan;
 #[cfg(feature = "sled")]
 mod sled;
 
@@ -12,6 +13,7 @@ use std::fmt::Debug;
 use std::ops::Bound;
 
 pub use self::memory::MemoryLog;
+pub(crate) use self::scan::Scan;
 #[cfg(feature = "sled")]
 pub(crate) use self::sled::{SledLog, SledOptions};
 
@@ -161,7 +163,7 @@ pub struct Batch {
 
 impl Op {
     /// Bytes of its key and value.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         match self {
             Self::Insert(record) | Self::Replace(record) => record.key.len() + record.value.len(),
             Self::Remove(key) => key.len(),

@@ -8,7 +8,7 @@ use crate::bytes::Reader;
 use crate::error::Result;
 use crate::id::Digest;
 use crate::index::{Entry, GroupRecord};
-use crate::log::{Log, Order, PageLimit, Record, key};
+use crate::log::{Log, Order, Record, Scan, key};
 
 /// Compares the catalog with its indexes and counts; returns its entries.
 pub(super) fn check(
@@ -92,12 +92,5 @@ fn entries(
 }
 
 fn records(log: &Arc<dyn Log>, class: key::Class) -> Result<Vec<Record>> {
-    let mut range = key::class_range(class, Order::Ascending);
-    let mut records = Vec::new();
-    loop {
-        let page = log.page(&range, PageLimit::default())?;
-        let Some(last) = page.last() else { return Ok(records) };
-        range = range.behind(&last.key);
-        records.extend(page);
-    }
+    Scan::new(&**log, key::class_range(class, Order::Ascending)).collect()
 }

@@ -9,7 +9,7 @@ use crate::codec::{Frame, GroupLink, Link, group_link};
 use crate::error::Result;
 use crate::id::Digest;
 use crate::index::GroupRecord;
-use crate::log::{Log, Order, PageLimit, key};
+use crate::log::{Log, Order, Scan, key};
 
 /// Walks all groups. Returns the last seq of every session, as the groups tell it.
 pub(super) fn check(
@@ -20,19 +20,14 @@ pub(super) fn check(
 ) -> Result<BTreeMap<Digest, u64>> {
     let mut walk =
         Walk { log, report, ends: BTreeMap::new(), next_position: 1, link: GroupLink::START };
-    let mut range = key::class_range(key::Class::Group, Order::Ascending);
-    'pages: loop {
-        let page = log.page(&range, PageLimit::default())?;
-        let Some(last) = page.last() else { break };
-        range = range.behind(&last.key);
-        for record in &page {
-            let first_position = key::parse_group(&record.key)?;
-            if first_position > published {
-                break 'pages;
-            }
-            walk.group(first_position, &record.value)?;
-            progress(walk.next_position - 1);
+    for record in Scan::new(&**log, key::class_range(key::Class::Group, Order::Ascending)) {
+        let record = record?;
+        let first_position = key::parse_group(&record.key)?;
+        if first_position > published {
+            break;
         }
+        walk.group(first_position, &record.value)?;
+        progress(walk.next_position - 1);
     }
     let counted = walk.next_position - 1;
     let ends = walk.ends;
@@ -121,19 +116,14 @@ fn unlisted_frames(
     published: u64,
     report: &mut Report,
 ) -> Result<()> {
-    let mut range = key::class_range(key::Class::Frame, Order::Ascending);
-    loop {
-        let page = log.page(&range, PageLimit::default())?;
-        let Some(last) = page.last() else { return Ok(()) };
-        range = range.behind(&last.key);
-        for record in &page {
-            let (session, seq) = key::parse_seq(&record.key)?;
-            let is_listed = ends.get(&session).is_some_and(|end| (1..=*end).contains(&seq));
-            let is_later =
-                Frame::parse(&record.value).is_ok_and(|frame| frame.position > published);
-            if !is_listed && !is_later {
-                report.add(Some(session.to_string()), Some(seq), "no group lists this event");
-            }
+    for record in Scan::new(&**log, key::class_range(key::Class::Frame, Order::Ascending)) {
+        let record = record?;
+        let (session, seq) = key::parse_seq(&record.key)?;
+        let is_listed = ends.get(&session).is_some_and(|end| (1..=*end).contains(&seq));
+        let is_later = Frame::parse(&record.value).is_ok_and(|frame| frame.position > published);
+        if !is_listed && !is_later {
+            report.add(Some(session.to_string()), Some(seq), "no group lists this event");
         }
     }
+    Ok(())
 }

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::event::{Event, EventBody, RunStatus};
 use crate::id::{Digest, EventId};
 use crate::index::{Entry, RunRecord};
-use crate::log::{Log, Order, PageLimit, key};
+use crate::log::{Log, Order, Record, Scan, key};
 use crate::message::{Role, check_anthropic, check_openai, legalize, to_anthropic, to_openai};
 use crate::projection::{Projection, Runs, SessionView, Window};
 use crate::snapshot::Snapshot;
@@ -80,18 +80,14 @@ impl Check<'_> {
 
     /// Walks the stored frames, so that a gap is one problem however wide it is.
     fn events(&mut self, last_seq: u64) -> Result<()> {
-        let mut range = key::seqs(key::Class::Frame, self.session, 1, last_seq, Order::Ascending);
+        let range = key::seqs(key::Class::Frame, self.session, 1, last_seq, Order::Ascending);
         let mut next_seq = 1;
-        loop {
-            let page = self.log.page(&range, PageLimit::default())?;
-            let Some(last) = page.last() else { break };
-            range = range.behind(&last.key);
-            for record in &page {
-                let (_, seq) = key::parse_seq(&record.key)?;
-                self.gap(next_seq, seq);
-                self.event(seq, &record.value)?;
-                next_seq = seq.saturating_add(1);
-            }
+        for record in Scan::new(&**self.log, range) {
+            let record = record?;
+            let (_, seq) = key::parse_seq(&record.key)?;
+            self.gap(next_seq, seq);
+            self.event(seq, &record.value)?;
+            next_seq = seq.saturating_add(1);
         }
         self.gap(next_seq, last_seq.saturating_add(1));
         Ok(())
@@ -303,14 +299,9 @@ impl Check<'_> {
 
     /// All records of a class of the session.
     fn stored(&self, class: key::Class) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
-        let mut range = key::within(class, self.session, Order::Ascending);
-        let mut stored = BTreeMap::new();
-        loop {
-            let page = self.log.page(&range, PageLimit::default())?;
-            let Some(last) = page.last() else { return Ok(stored) };
-            range = range.behind(&last.key);
-            stored.extend(page.into_iter().map(|record| (record.key, record.value)));
-        }
+        let range = key::within(class, self.session, Order::Ascending);
+        let records = Scan::new(&**self.log, range);
+        records.map(|record| record.map(|Record { key, value }| (key, value))).collect()
     }
 
     /// Whatever was recorded, what is handed out must be legal to send.
