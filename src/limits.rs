@@ -49,6 +49,9 @@ pub const PAGE_RECORDS_MAX: usize = 256;
 /// Bytes read from a log in one step; one record may exceed it alone.
 pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// How often an append that follows from what is there is tried while others move the session on.
+pub const CONFLICT_TRIES_MAX: usize = 64;
+
 /// Summaries that a view holds; older ones stay in the log.
 pub const VIEW_SUMMARIES_MAX: usize = 16;
 

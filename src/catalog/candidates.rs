@@ -1,6 +1,6 @@
 //! The sessions that match, in order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::query::{SessionQuery, SortBy, SortOrder};
@@ -23,6 +23,7 @@ pub(super) struct Candidates<'a> {
     range: Option<Range>,
     found: std::vec::IntoIter<(i64, Digest)>,
     ahead: BTreeSet<(i64, Digest)>,
+    seen: HashSet<Digest>,
     /// How far along the index the walk has come.
     reached: Option<i64>,
 }
@@ -41,8 +42,8 @@ impl<'a> Candidates<'a> {
             SortBy::UpdatedAt => (key::Class::Updated, i64::MIN, i64::MAX),
         };
         let range = Some(key::times(class, query.scope(), since, until, order));
-        let (found, ahead) = (Vec::new().into_iter(), BTreeSet::new());
-        Self { log, query, published, range, found, ahead, reached: None }
+        let (found, ahead, seen) = (Vec::new().into_iter(), BTreeSet::new(), HashSet::new());
+        Self { log, query, published, range, found, ahead, seen, reached: None }
     }
 
     pub(super) fn next(&mut self) -> Result<Option<Digest>> {
@@ -55,6 +56,10 @@ impl<'a> Candidates<'a> {
                 return Ok(self.pop_ahead());
             };
             self.reached = Some(indexed_at_us);
+            // A session that moves along the index while this walks is met twice.
+            if !self.seen.insert(session) {
+                continue;
+            }
             if let Some(at_us) = self.sort_time(indexed_at_us, session)? {
                 self.ahead.insert((at_us, session));
             }

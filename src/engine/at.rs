@@ -42,6 +42,7 @@ impl SessionAt {
 
     /// All runs with all their messages as they were stored, in the order they started.
     pub fn runs(&self) -> Result<Vec<RunView>> {
+        self.session.check_access()?;
         let events = Events::new(self.session.inner().log(), self.session.key(), 1, self.view.seq);
         let mut runs = Runs::default();
         for event in events {

@@ -17,6 +17,7 @@ use crate::event::{
 use crate::id::{Digest, check_name};
 use crate::index::{Entry, RunRecord};
 use crate::json::Json;
+use crate::limits::CONFLICT_TRIES_MAX;
 use crate::message::{Message, Metrics};
 use crate::projection::{SessionView, Summary};
 use crate::replay::{self, Point, Replay};
@@ -360,14 +361,25 @@ impl Session {
         &self,
         mut events: impl FnMut() -> Result<Vec<NewEvent>>,
     ) -> Result<Ticket> {
+        let mut tries = 1;
         loop {
             let seen = Expected::Seq(self.seq()?);
             let ticket = self.append_expecting(seen, events()?)?;
             match ticket.share().wait() {
-                Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. }) => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::Conflict { .. })
+                        && tries < CONFLICT_TRIES_MAX =>
+                {
+                    tries += 1;
+                }
                 _ => return Ok(ticket),
             }
         }
+    }
+
+    /// Whether the handle still reaches the session.
+    pub(super) fn check_access(&self) -> Result<()> {
+        self.entry().map(drop).with_context(|| self.place())
     }
 
     /// What the session's metrics count for a run that has ended: its last report. Reads from

@@ -72,7 +72,7 @@ impl Writer {
             .env(DATABASE, database)
             .env(VALUE_BYTES, value_bytes.to_string())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::inherit())
             .spawn()
             .unwrap();
         let (sender, lines) = channel();

@@ -133,9 +133,11 @@ fn a_users_session_is_out_of_reach_for_everyone_else() {
     assert!(is_forbidden(engine.session("s").user("bob").open().unwrap_err()));
     assert!(is_forbidden(engine.session("s").open().unwrap_err()));
     // A handle from before is out of reach as soon as the session changes hands.
+    let before = alice.at(Point::Head).unwrap();
     let admin = engine.session("s").admin().open().unwrap();
     admin.change_owner(Some("bob")).unwrap().wait().unwrap();
     assert!(is_forbidden(alice.view().unwrap_err()));
+    assert!(is_forbidden(before.runs().unwrap_err()));
     assert!(is_forbidden(alice.window().messages().unwrap_err()));
     assert!(is_forbidden(alice.replay().unwrap_err()));
     assert!(is_forbidden(alice.rename("mine").unwrap().wait().unwrap_err()));
