@@ -182,7 +182,7 @@ fn interrupt_open_runs(inner: &Inner) -> Result<()> {
 fn interrupt(inner: &Inner, record: &Record) -> Result<()> {
     let (session, run) = key::parse_run(&record.key)?;
     let names = (inner.entry(session)?, RunRecord::load(&*inner.log, session, run)?);
-    let (Some(entry), Some(run)) = names else { return Ok(()) };
+    let (Some((entry, _)), Some(run)) = names else { return Ok(()) };
     let finished = RunFinished { status: RunStatus::Interrupted, metrics: None, reason: None };
     let event = NewEvent::in_run(run.run_id, finished);
     let (access, expected) = (Access::Admin, Expected::Any);

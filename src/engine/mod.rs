@@ -170,11 +170,11 @@ impl Inner {
         self.committer.as_ref().ok_or_else(|| Error::new(ErrorKind::ReadOnly))
     }
 
-    /// The catalog's word on a session, if it is there for readers.
-    pub(crate) fn entry(&self, session: Digest) -> Result<Option<Entry>> {
+    /// The catalog's word on a session and its last seq, if it is there for readers.
+    pub(crate) fn entry(&self, session: Digest) -> Result<Option<(Entry, u64)>> {
         let Some(entry) = Entry::load(&*self.log, session)? else { return Ok(None) };
         let head = stream::head_seq(&*self.log, session, self.published())?;
-        Ok((head > 0).then_some(entry))
+        Ok((head > 0).then_some((entry, head)))
     }
 }
 

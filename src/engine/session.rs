@@ -15,13 +15,13 @@ use crate::event::{
     StateChanged, StatePatch, SummaryWithdrawn, SummaryWritten,
 };
 use crate::id::{Digest, check_name};
-use crate::index::{Entry, RunRecord};
+use crate::index::RunRecord;
 use crate::json::Json;
 use crate::limits::CONFLICT_TRIES_MAX;
 use crate::message::{Message, Metrics};
 use crate::projection::{SessionView, Summary};
 use crate::replay::{self, Point, Replay};
-use crate::stream::{self, Events};
+use crate::stream::Events;
 
 /// A session to be opened. Made by [`Engine::session`].
 #[must_use = "a session is opened by `open`"]
@@ -144,7 +144,7 @@ impl SessionBuilder {
     fn continued(&self) -> Result<Option<Session>> {
         check_name("session id", &self.created.session_id)?;
         let session = self.handle();
-        let Some(entry) = session.inner().entry(session.key)? else { return Ok(None) };
+        let Some((entry, _)) = session.inner().entry(session.key)? else { return Ok(None) };
         session.access.check(entry.user_id.as_deref())?;
         if let Some(wanted) = self.session_type
             && wanted != entry.session_type
@@ -379,14 +379,14 @@ impl Session {
 
     /// Whether the handle still reaches the session.
     pub(super) fn check_access(&self) -> Result<()> {
-        self.entry().map(drop).with_context(|| self.place())
+        self.reach().map(drop).with_context(|| self.place())
     }
 
     /// What the session's metrics count for a run that has ended: its last report. Reads from
     /// the run's start to its last change of status.
     pub(super) fn counted_metrics(&self, run_id: &str) -> Result<Option<Metrics>> {
         let read = || {
-            self.entry()?;
+            self.reach()?;
             let (log, run) = (self.inner().log(), Digest::of_run(run_id));
             let Some(record) = RunRecord::load(&**log, self.key, run)? else { return Ok(None) };
             let mut counted = None;
@@ -438,13 +438,14 @@ impl Session {
     /// The last seq, once the access is known to reach the session.
     fn head(&self) -> Result<u64> {
         self.settle();
-        self.entry()?;
-        stream::head_seq(&**self.inner().log(), self.key, self.inner().published())
+        self.reach()
     }
 
-    fn entry(&self) -> Result<Entry> {
-        let entry = self.inner().entry(self.key)?.ok_or_else(|| Error::not_found("session"))?;
+    /// The last seq as it is now, if the access reaches the session.
+    fn reach(&self) -> Result<u64> {
+        let found = self.inner().entry(self.key)?;
+        let (entry, head) = found.ok_or_else(|| Error::not_found("session"))?;
         self.access.check(entry.user_id.as_deref())?;
-        Ok(entry)
+        Ok(head)
     }
 }

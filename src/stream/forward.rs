@@ -108,7 +108,7 @@ impl Iterator for Events {
         if let Some(place) = &self.place {
             event = event.with_context(|| place.as_str());
         }
-        self.next_seq = if event.is_ok() { self.next_seq + 1 } else { u64::MAX };
+        self.next_seq = self.next_seq.saturating_add(1);
         if event.is_err() {
             self.last_seq = 0;
         }
