@@ -90,8 +90,8 @@ pub use catalog::{SessionPage, SessionQuery, SortBy, SortOrder};
 pub use clock::{Clock, HeldClock, SystemClock};
 pub use commit::{Expected, Receipt, Ticket};
 pub use engine::{
-    Engine, EngineBuilder, KindStats, Run, RunBuilder, Session, SessionAt, SessionBuilder,
-    SessionWindow, Stats,
+    Engine, EngineBuilder, Fork, ForkBuilder, KindStats, Run, RunBuilder, Session, SessionAt,
+    SessionBuilder, SessionWindow, Stats,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use event::{
@@ -111,7 +111,8 @@ pub use message::{
 #[cfg(feature = "sled")]
 pub use panics::is_quiet_panic;
 pub use projection::{
-    Import, OpenRun, Projection, RunView, Runs, SessionView, Summary, run_record, session_record,
+    ForkPoint, Import, OpenRun, Projection, RunView, Runs, SessionView, Summary, run_record,
+    session_record,
 };
 pub use replay::{Point, Replay, Step};
 pub use stream::Events;

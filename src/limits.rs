@@ -52,6 +52,9 @@ pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How often an append that follows from what is there is tried while others move the session on.
 pub const CONFLICT_TRIES_MAX: usize = 64;
 
+/// Forks of forks: how many streams may hold a session's events.
+pub const FORK_DEPTH_MAX: usize = 256;
+
 /// Summaries that a view holds; older ones stay in the log.
 pub const VIEW_SUMMARIES_MAX: usize = 16;
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::candidates::Candidates;
 use super::query::SessionQuery;
 use crate::bytes::Reader;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::SessionType;
 use crate::id::Digest;
 use crate::index::Entry;
 use crate::log::{Log, key};
 use crate::projection::SessionView;
-use crate::{replay, stream};
+use crate::{snapshot, stream};
 
 /// A page of sessions.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,9 +57,10 @@ pub(crate) fn list(
 /// reading it says what is wrong, and the others are not its hostages.
 fn view(log: &Arc<dyn Log>, session: Digest, published: u64) -> Result<SessionView> {
     let head = stream::head_seq(&**log, session, published)?;
-    match (replay::view_at(log, session, head), Entry::load(&**log, session)?) {
-        (Err(error), Some(entry)) if error.is_corrupt() => Ok(entry.to_view()),
-        (view, _) => view,
+    let entry = Entry::load(&**log, session)?.ok_or_else(|| Error::not_found("session"))?;
+    match snapshot::view_at(log, &entry.lineage(session), head) {
+        Err(error) if error.is_corrupt() => Ok(entry.to_view()),
+        view => view,
     }
 }
 

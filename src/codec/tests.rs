@@ -97,8 +97,21 @@ fn bodies() -> Vec<EventBody> {
         MetadataChanged { ops: ops.clone() }.into(),
         OwnerChanged { user_id: text("bob") }.into(),
         Deleted { reason: text("asked to") }.into(),
-        ForkedFrom { session_id: "parent".into(), seq: 7, link: [1; 32] }.into(),
-        RewoundTo { seq: 5 }.into(),
+        ForkedFrom {
+            session_id: "child".into(),
+            user_id: Some("alice".into()),
+            parent_session_id: "parent".into(),
+            seq: 7,
+            link: [1; 32],
+        }
+        .into(),
+        RewoundTo {
+            seq: 5,
+            link: [3; 32],
+            user_id: Some("alice".into()),
+            left_behind: Some(Metrics::tokens(9, 4)),
+        }
+        .into(),
         ImportedFrom {
             format: "openai".into(),
             source: "a.json".into(),

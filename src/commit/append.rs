@@ -5,7 +5,8 @@ use crate::access::Access;
 use crate::codec::{Commitment, EncodedBody};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{
-    Created, EventBody, EventKind, NewEvent, RunFinished, RunResumed, RunStatus, check_ops,
+    Created, EventBody, EventKind, ForkedFrom, NewEvent, RewoundTo, RunFinished, RunResumed,
+    RunStatus, check_ops,
 };
 use crate::id::{Digest, EventId, check_name};
 use crate::json::check_depth;
@@ -48,6 +49,8 @@ pub(crate) struct Prepared {
 pub(crate) enum Effect {
     None,
     Created(Box<Created>),
+    Forked(Box<ForkedFrom>),
+    Rewound(Box<RewoundTo>),
     Renamed(Option<String>),
     OwnerChanged(Option<String>),
     RunStarted {
@@ -115,9 +118,16 @@ impl Prepared {
 }
 
 impl Effect {
+    /// Whether the session begins with it.
+    pub(crate) fn is_beginning(&self) -> bool {
+        matches!(self, Self::Created(_) | Self::Forked(_))
+    }
+
     fn of(body: EventBody, is_in_run: bool) -> Self {
         match body {
             EventBody::Created(created) => Self::Created(Box::new(created)),
+            EventBody::ForkedFrom(forked) => Self::Forked(Box::new(forked)),
+            EventBody::RewoundTo(rewound) => Self::Rewound(Box::new(rewound)),
             EventBody::Renamed(renamed) => Self::Renamed(renamed.name),
             EventBody::OwnerChanged(changed) => Self::OwnerChanged(changed.user_id),
             EventBody::RunStarted(started) => Self::RunStarted {
@@ -204,12 +214,16 @@ fn check_body(body: &EventBody) -> Result<()> {
             }
             Ok(())
         }
+        EventBody::ForkedFrom(forked) => {
+            check_name("session id", &forked.parent_session_id)?;
+            forked.user_id.as_ref().map_or(Ok(()), |user_id| check_name("user id", user_id))?;
+            check_shared("a fork shares", forked.seq)
+        }
+        EventBody::RewoundTo(rewound) => check_shared("a rewind keeps", rewound.seq),
         EventBody::Custom(custom) => check_depth(custom.data.as_str(), limits::JSON_DEPTH_MAX),
         // They have their place in the format. What they mean for a view is for the version to
         // say that makes them.
         EventBody::Deleted(_)
-        | EventBody::ForkedFrom(_)
-        | EventBody::RewoundTo(_)
         | EventBody::PolicySet(_)
         | EventBody::Compacted(_)
         | EventBody::Erased(_)
@@ -219,6 +233,11 @@ fn check_body(body: &EventBody) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Before the first event there is no session that could go on.
+fn check_shared(what: &str, seq: u64) -> Result<()> {
+    if seq > 0 { Ok(()) } else { Err(Error::invalid(format!("{what} at least one event"))) }
 }
 
 fn check_limit(what: &'static str, actual: usize, max: usize) -> Result<()> {

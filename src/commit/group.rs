@@ -2,8 +2,9 @@
 //! here: an append that is refused leaves no trace, and the batch is for the log.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::append::{Append, Effect, Expected, Prepared};
+use super::append::{Append, Expected, Prepared};
 use super::place::{Commit, Site};
 use super::tail::Tail;
 use super::ticket::Receipt;
@@ -13,6 +14,7 @@ use crate::id::{Digest, EventId};
 use crate::index::{GroupRecord, stored_seq};
 use crate::limits::{GROUP_BYTES_MAX, SNAPSHOT_EVENTS};
 use crate::log::{Batch, Log, key};
+use crate::snapshot::Due;
 
 /// Where the log ends.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +27,7 @@ pub(crate) struct Head {
 
 /// The commits of one append each that share one batch and one sync.
 pub(crate) struct Group<'a> {
-    log: &'a dyn Log,
+    log: &'a Arc<dyn Log>,
     log_id: [u8; 16],
     now_us: i64,
     head: Head,
@@ -37,19 +39,19 @@ pub(crate) struct Group<'a> {
     counts: HashMap<Vec<u8>, u64>,
     /// Of events under callers' ids: seq and position.
     ids: HashMap<(Digest, EventId), (u64, u64)>,
-    /// Sessions and seqs at which a snapshot falls due.
-    due: Vec<(Digest, u64)>,
+    /// Where snapshots fall due.
+    due: Vec<Due>,
 }
 
 /// A group that is ready to be applied.
 pub(crate) struct Placed {
     pub(crate) batch: Batch,
     pub(crate) head: Head,
-    pub(crate) due: Vec<(Digest, u64)>,
+    pub(crate) due: Vec<Due>,
 }
 
 impl<'a> Group<'a> {
-    pub(crate) fn new(log: &'a dyn Log, log_id: [u8; 16], now_us: i64, head: Head) -> Self {
+    pub(crate) fn new(log: &'a Arc<dyn Log>, log_id: [u8; 16], now_us: i64, head: Head) -> Self {
         Self {
             log,
             log_id,
@@ -73,7 +75,7 @@ impl<'a> Group<'a> {
     /// Places one append behind a session's tail, or refuses it and changes nothing.
     pub(crate) fn admit(&mut self, tail: &mut Tail, append: &Append) -> Result<Receipt> {
         check_access(tail, append)?;
-        let stored = self.stored_seqs(append)?;
+        let stored = self.stored_seqs(tail, append)?;
         let fresh: Vec<&Prepared> = append
             .events
             .iter()
@@ -82,7 +84,7 @@ impl<'a> Group<'a> {
             .map(|(event, _)| event)
             .collect();
         if fresh.is_empty() {
-            return self.receipt_of_duplicate(append.session, &stored);
+            return self.receipt_of_duplicate(tail, &stored);
         }
         check_expected(tail, append, &fresh)?;
         let site = Site {
@@ -97,7 +99,8 @@ impl<'a> Group<'a> {
     }
 
     /// The seqs of events that are there already, under ids that the caller gave.
-    fn stored_seqs(&self, append: &Append) -> Result<Vec<Option<u64>>> {
+    fn stored_seqs(&self, tail: &Tail, append: &Append) -> Result<Vec<Option<u64>>> {
+        let lineage = tail.lineage();
         let mut seen = HashMap::new();
         let mut seqs = Vec::with_capacity(append.events.len());
         for (index, event) in append.events.iter().enumerate() {
@@ -110,39 +113,44 @@ impl<'a> Group<'a> {
             }
             let seq = match self.ids.get(&(append.session, id)) {
                 Some((seq, _)) => Some(*seq),
-                None => stored_seq(self.log, append.session, id)?,
+                None => stored_seq(&**self.log, &lineage, id)?,
             };
             seqs.push(seq);
         }
         Ok(seqs)
     }
 
-    fn receipt_of_duplicate(&self, session: Digest, stored: &[Option<u64>]) -> Result<Receipt> {
+    fn receipt_of_duplicate(&self, tail: &Tail, stored: &[Option<u64>]) -> Result<Receipt> {
+        let session = tail.session;
         let seqs = || stored.iter().flatten().copied();
         let (first_seq, last_seq) = (seqs().min().unwrap_or(0), seqs().max().unwrap_or(0));
         // An event of this very group is not in the log yet.
         let here = self.ids.iter().find(|((of, _), (seq, _))| *of == session && *seq == last_seq);
-        let position = match (here, self.log.get(&key::frame(session, last_seq))?) {
+        let holder = tail.lineage().holder(last_seq);
+        let position = match (here, self.log.get(&key::frame(holder, last_seq))?) {
             (Some((_, (_, position))), _) => *position,
-            (None, Some(bytes)) => Frame::open(&bytes, session, last_seq)?.position,
+            (None, Some(bytes)) => Frame::open(&bytes, holder, last_seq)?.position,
             (None, None) => return Err(Error::corrupt("the event is missing")),
         };
         Ok(Receipt { first_seq, last_seq, position, is_duplicate: true })
     }
 
     fn accept(&mut self, tail: &mut Tail, session: Digest, commit: Commit) -> Receipt {
-        let Commit { tail: next, batch, bytes, first_seq, ids, counts } = commit;
+        let Commit { tail: next, batch, bytes, first_seq, ids, counts, due } = commit;
         let last_seq = next.seq;
         let events = u32::try_from(last_seq - first_seq + 1).unwrap_or(u32::MAX);
         self.batch.extend(batch);
         self.bytes += bytes;
-        let offset = self.next_position - first_seq;
-        self.ids.extend(ids.into_iter().map(|(id, seq)| ((session, id), (seq, seq + offset))));
+        let position = |seq| self.next_position + (seq - first_seq);
+        self.ids.extend(ids.into_iter().map(|(id, seq)| ((session, id), (seq, position(seq)))));
         self.counts.extend(counts);
         self.commits.push((session, first_seq, events, next.link));
         self.next_position += u64::from(events);
         let boundaries = (first_seq - 1) / SNAPSHOT_EVENTS + 1..=last_seq / SNAPSHOT_EVENTS;
-        self.due.extend(boundaries.map(|boundary| (session, boundary * SNAPSHOT_EVENTS)));
+        let boundaries = boundaries.map(|boundary| boundary * SNAPSHOT_EVENTS);
+        let lineage = next.lineage();
+        let due = due.into_iter().chain(boundaries);
+        self.due.extend(due.map(|seq| Due { lineage: lineage.clone(), seq }));
         *tail = next;
         Receipt { first_seq, last_seq, position: self.next_position - 1, is_duplicate: false }
     }
@@ -177,7 +185,7 @@ fn check_access(tail: &Tail, append: &Append) -> Result<()> {
 
 fn check_expected(tail: &Tail, append: &Append, fresh: &[&Prepared]) -> Result<()> {
     let conflict = |expected| Err(Error::new(ErrorKind::Conflict { expected, actual: tail.seq }));
-    let creates = matches!(fresh.first().map(|event| &event.effect), Some(Effect::Created(_)));
+    let creates = fresh.first().is_some_and(|event| event.effect.is_beginning());
     match append.expected {
         Expected::Seq(expected) if expected != tail.seq => conflict(expected),
         // Two who create one session at the same time must not both succeed.

@@ -2,6 +2,7 @@
 //! batch and one sync.
 
 mod append;
+mod branch;
 mod group;
 mod place;
 mod tail;

@@ -10,7 +10,7 @@ use crate::codec::{Frame, Header};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Created, RunStatus, SessionType};
 use crate::id::{Digest, EventId};
-use crate::index::{Entry, RunRecord};
+use crate::index::{Entry, NumberedRun, RunRecord};
 use crate::log::{Batch, Log, key};
 
 /// One append being placed, on a copy of the tail, so that a refusal half-way changes nothing.
@@ -24,11 +24,13 @@ pub(super) struct Commit {
     pub(super) ids: Vec<(EventId, u64)>,
     /// Counts of sessions that it changes.
     pub(super) counts: HashMap<Vec<u8>, u64>,
+    /// Seqs whose view is worth a snapshot, wherever they are.
+    pub(super) due: Vec<u64>,
 }
 
 /// What a commit is placed into.
 pub(super) struct Site<'a> {
-    pub(super) log: &'a dyn Log,
+    pub(super) log: &'a Arc<dyn Log>,
     pub(super) log_id: [u8; 16],
     pub(super) now_us: i64,
     /// The position of its first event.
@@ -51,7 +53,11 @@ impl Commit {
             bytes: 0,
             ids: Vec::new(),
             counts: HashMap::new(),
+            due: Vec::new(),
         };
+        if let Some(Effect::Forked(forked)) = events.first().map(|event| &event.effect) {
+            commit.begin_at(site, append, forked)?;
+        }
         commit.tail.recorded_at_us = commit.tail.recorded_at_us.max(site.now_us);
         let commit_len = u32::try_from(events.len())
             .map_err(|_| Error::invalid("too many events in one append"))?;
@@ -116,6 +122,8 @@ impl Commit {
         match &event.effect {
             Effect::None => Ok(()),
             Effect::Created(created) => self.create(site, session, seq, created),
+            Effect::Forked(forked) => self.fork(site, session, seq, forked),
+            Effect::Rewound(rewound) => self.rewind(site, session, seq, rewound),
             Effect::Renamed(name) => {
                 self.change_entry(session, |entry| entry.name.clone_from(name));
                 Ok(())
@@ -125,13 +133,15 @@ impl Commit {
                 self.start_run(site, session, event.run, seq, (run_id, *is_top_level))
             }
             Effect::RunStatus(status) => {
-                self.change_run(site, session, event.run, |run| run.change(*status, seq))
+                self.change_run(site, session, event.run, seq, |run| run.change(*status, seq))
             }
-            Effect::Resumed => self.change_run(site, session, event.run, |run| run.resume(seq)),
-            Effect::InRun => self.running(site, session, event.run).map(drop),
+            Effect::Resumed => {
+                self.change_run(site, session, event.run, seq, |run| run.resume(seq))
+            }
+            Effect::InRun => self.running(site, event.run).map(drop),
             Effect::SystemMessage => {
                 // A member's instructions are not the session's.
-                if self.running(site, session, event.run)?.number > 0 {
+                if self.running(site, event.run)?.number > 0 {
                     self.batch.insert(key::system_message(session, seq), Vec::new());
                 }
                 Ok(())
@@ -150,6 +160,11 @@ impl Commit {
             return Err(Error::new(ErrorKind::Conflict { expected: 0, actual: self.tail.seq }));
         }
         let entry = Entry::new(created, self.tail.recorded_at_us);
+        self.list(site, session, entry)
+    }
+
+    /// Puts a new session into the catalog.
+    pub(super) fn list(&mut self, site: &Site<'_>, session: Digest, entry: Entry) -> Result<()> {
         for scope in entry.scopes() {
             entry.index(scope, session, &mut self.batch);
             self.count(site, scope, entry.session_type, 1)?;
@@ -159,7 +174,7 @@ impl Commit {
         Ok(())
     }
 
-    fn change_entry(&mut self, session: Digest, change: impl FnOnce(&mut Entry)) {
+    pub(super) fn change_entry(&mut self, session: Digest, change: impl FnOnce(&mut Entry)) {
         if let Some(entry) = &mut self.tail.entry {
             let entry = Arc::make_mut(entry);
             change(entry);
@@ -205,19 +220,18 @@ impl Commit {
         seq: u64,
         (run_id, is_top_level): (&str, bool),
     ) -> Result<()> {
-        let is_known = self.tail.open_runs.contains_key(&run)
-            || RunRecord::load(site.log, session, run)?.is_some();
-        if is_known {
+        if self.tail.run(&**site.log, run)?.is_some() {
             return Err(Error::invalid(format!("run {run_id} has already started")));
         }
         let number = if is_top_level { self.tail.runs + 1 } else { 0 };
         if is_top_level {
             self.tail.runs = number;
-            self.batch.insert(key::run_number(session, number), run.to_bytes().to_vec());
+            let numbered = NumberedRun { number, run, seq };
+            self.batch.insert(key::run_number(session, seq), numbered.to_bytes());
         }
         let (run_id, status) = (run_id.to_owned(), RunStatus::Running);
         let record = RunRecord { run_id, number, first_seq: seq, last_seq: seq, status };
-        self.write_run(session, run, record);
+        self.write_run(session, run, seq, record);
         Ok(())
     }
 
@@ -226,16 +240,17 @@ impl Commit {
         site: &Site<'_>,
         session: Digest,
         run: Digest,
+        seq: u64,
         change: impl FnOnce(&mut RunRecord) -> Result<()>,
     ) -> Result<()> {
-        let mut record = self.run(site, session, run)?;
+        let mut record = self.run(site, run)?;
         change(&mut record)?;
-        self.write_run(session, run, record);
+        self.write_run(session, run, seq, record);
         Ok(())
     }
 
-    fn write_run(&mut self, session: Digest, run: Digest, record: RunRecord) {
-        self.batch.replace(key::run(session, run), record.to_bytes());
+    fn write_run(&mut self, session: Digest, run: Digest, seq: u64, record: RunRecord) {
+        self.batch.insert(key::run(session, run, seq), record.to_bytes());
         if record.status == RunStatus::Running {
             self.batch.replace(key::open_run(session, run), Vec::new());
         } else {
@@ -245,18 +260,25 @@ impl Commit {
     }
 
     /// The run, which must be under way.
-    fn running(&self, site: &Site<'_>, session: Digest, run: Digest) -> Result<RunRecord> {
-        let record = self.run(site, session, run)?;
+    fn running(&self, site: &Site<'_>, run: Digest) -> Result<RunRecord> {
+        let record = self.run(site, run)?;
         if record.status == RunStatus::Running {
             return Ok(record);
         }
         Err(Error::invalid(format!("run {} is {}: resume it first", record.run_id, record.status)))
     }
 
-    fn run(&self, site: &Site<'_>, session: Digest, run: Digest) -> Result<RunRecord> {
-        match self.tail.open_runs.get(&run) {
-            Some(record) => Ok(record.clone()),
-            None => RunRecord::load(site.log, session, run)?.ok_or_else(|| Error::not_found("run")),
+    fn run(&self, site: &Site<'_>, run: Digest) -> Result<RunRecord> {
+        if let Some(record) = self.tail.run(&**site.log, run)? {
+            return Ok(record);
+        }
+        let lineage = self.tail.lineage();
+        match RunRecord::load_any(&**site.log, &lineage, run, u64::MAX)? {
+            Some(record) => Err(Error::invalid(format!(
+                "run {} was left behind when the session went back: start another",
+                record.run_id
+            ))),
+            None => Err(Error::not_found("run")),
         }
     }
 

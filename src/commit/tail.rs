@@ -6,13 +6,14 @@ use std::sync::Arc;
 use crate::codec::{Frame, Link};
 use crate::error::Result;
 use crate::id::Digest;
-use crate::index::{Entry, RunRecord};
+use crate::index::{Entry, Lineage, NumberedRun, RunRecord, Timeline};
 use crate::limits::TAIL_CACHE_SESSIONS_MAX;
 use crate::log::{Log, Order, PageLimit, key};
 
 /// What must be known of a session to append to it.
 #[derive(Debug, Clone)]
 pub(crate) struct Tail {
+    pub(crate) session: Digest,
     pub(crate) seq: u64,
     pub(crate) link: Link,
     pub(crate) recorded_at_us: i64,
@@ -23,10 +24,14 @@ pub(crate) struct Tail {
     /// Runs that this process has met and that have not ended. One that ends stays until its
     /// group is in the log, where a later append of the same group would look for it.
     pub(crate) open_runs: HashMap<Digest, RunRecord>,
+    /// What the log shows of the session counts up to this seq. It is behind `seq` while the
+    /// events of a group are not in the log yet, or were preceded by a rewind that is not.
+    pub(crate) settled_seq: u64,
 }
 
 impl Tail {
     pub(crate) fn load(log: &dyn Log, session: Digest) -> Result<Self> {
+        let entry = Entry::load(log, session)?.map(Arc::new);
         let range = key::within(key::Class::Frame, session, Order::Descending);
         let last = log.page(&range, PageLimit::records(1))?;
         let (seq, link, recorded_at_us) = match last.first() {
@@ -37,18 +42,48 @@ impl Tail {
             }
             None => (0, Link::START, i64::MIN),
         };
-        Ok(Self {
+        let open_runs = HashMap::new();
+        let mut tail = Self {
+            session,
             seq,
             link,
             recorded_at_us,
-            entry: Entry::load(log, session)?.map(Arc::new),
-            runs: RunRecord::count(log, session)?,
-            open_runs: HashMap::new(),
-        })
+            entry,
+            runs: 0,
+            open_runs,
+            settled_seq: seq,
+        };
+        tail.runs = tail.count_runs(log)?;
+        Ok(tail)
     }
 
-    /// Lets go of the runs that ended in a group that is in the log now.
+    /// Where the session's events lie.
+    pub(crate) fn lineage(&self) -> Lineage {
+        let lineage = self.entry.as_ref().map(|entry| entry.lineage(self.session));
+        lineage.unwrap_or_else(|| Lineage::new(self.session))
+    }
+
+    /// How many top-level runs the log shows.
+    pub(crate) fn count_runs(&self, log: &dyn Log) -> Result<u64> {
+        let lineage = self.lineage();
+        let mut timeline = Timeline::at(log, &lineage, self.settled_seq);
+        let last = NumberedRun::last(log, &lineage, &mut timeline)?;
+        Ok(last.map_or(0, |run| run.number))
+    }
+
+    /// What is known of a run, if it counts.
+    pub(crate) fn run(&self, log: &dyn Log, run: Digest) -> Result<Option<RunRecord>> {
+        if let Some(record) = self.open_runs.get(&run) {
+            return Ok(Some(record.clone()));
+        }
+        let lineage = self.lineage();
+        let mut timeline = Timeline::at(log, &lineage, self.settled_seq);
+        RunRecord::load(log, &lineage, &mut timeline, run)
+    }
+
+    /// Notes that all of it is in the log now, and lets go of the runs that ended.
     pub(crate) fn settle(&mut self) {
+        self.settled_seq = self.seq;
         self.open_runs.retain(|_, run| !run.status.is_terminal());
     }
 }

@@ -14,7 +14,7 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::id::Digest;
 use crate::limits::GROUP_APPENDS_MAX;
 use crate::log::{Durability, Log};
-use crate::snapshot;
+use crate::snapshot::{self, Due};
 
 /// What goes through the queue.
 pub(super) enum Request {
@@ -53,7 +53,7 @@ impl CommitThread {
         let mut sessions = Vec::with_capacity(1);
         let mut goes_on = true;
         let log = Arc::clone(&self.log);
-        let mut group = Group::new(&*log, self.log_id, self.clock.now_us(), self.head);
+        let mut group = Group::new(&log, self.log_id, self.clock.now_us(), self.head);
         let mut next = Some((append, resolver));
         while let Some((append, resolver)) = next.take() {
             // A refusal waits for the group too: it may rest on what the group has placed, and
@@ -84,7 +84,7 @@ impl CommitThread {
     }
 
     /// Applies and syncs a group, then lets readers see it.
-    fn write(&mut self, placed: Placed) -> Result<Vec<(Digest, u64)>> {
+    fn write(&mut self, placed: Placed) -> Result<Vec<Due>> {
         let Placed { batch, head, due } = placed;
         self.log.append(&batch, self.durability, head.position)?;
         self.head = head;
@@ -97,7 +97,7 @@ impl CommitThread {
         &mut self,
         waiting: Vec<(String, Resolver, Result<Receipt>)>,
         sessions: &[Digest],
-        written: Result<Vec<(Digest, u64)>>,
+        written: Result<Vec<Due>>,
     ) {
         match written {
             Ok(due) => {

@@ -5,12 +5,12 @@ use serde_json::Value;
 use super::session::Session;
 use crate::error::{Context, Result};
 use crate::event::RunStatus;
-use crate::message::{Anthropic, Message, Role, ToolCall, to_anthropic, to_openai};
+use crate::message::{Anthropic, Message, Repair, Role, ToolCall, to_anthropic, to_openai};
 use crate::projection::{
     Projection, RunCount, RunView, Runs, SessionView, Window, session_record, tool_calls,
 };
 use crate::replay::{self, Point};
-use crate::stream::Events;
+use crate::stream::LiveEvents;
 
 /// A session as it was at a point. The view is at hand; runs and messages are read when asked
 /// for, up to the same point.
@@ -42,13 +42,15 @@ impl SessionAt {
 
     /// All runs with all their messages as they were stored, in the order they started.
     pub fn runs(&self) -> Result<Vec<RunView>> {
-        self.session.check_access()?;
-        let events = Events::new(self.session.inner().log(), self.session.key(), 1, self.view.seq);
-        let mut runs = Runs::default();
-        for event in events {
-            runs.apply(&event.with_context(|| self.session.place())?);
-        }
-        Ok(runs.into_vec())
+        let read = || {
+            let (lineage, last) = self.session.resolve(&Point::Seq(self.view.seq))?;
+            let mut runs = Runs::default();
+            for event in LiveEvents::new(self.session.inner().log(), &lineage, last)? {
+                runs.apply(&event?);
+            }
+            Ok(runs.into_vec())
+        };
+        read().with_context(|| self.session.place())
     }
 
     /// All messages that may go to a model, tools and the newest system message included:
@@ -189,9 +191,15 @@ impl SessionWindow {
 
     /// The messages, oldest first. The cost follows the window, not the session.
     pub fn messages(&self) -> Result<Vec<Message>> {
+        self.read().map(|(messages, _)| messages)
+    }
+
+    /// The messages, and what was done to make them legal: where a window or a fork begins or
+    /// ends between a call and its result, one of the two is left out.
+    pub fn read(&self) -> Result<(Vec<Message>, Vec<Repair>)> {
         let session = &self.session;
-        let last_seq = session.resolve(self.point.as_ref().unwrap_or(&Point::Head))?;
-        replay::read_window(session.inner().log(), session.key(), last_seq, &self.window)
+        let (lineage, last) = session.resolve(self.point.as_ref().unwrap_or(&Point::Head))?;
+        replay::read_window(session.inner().log(), &lineage, last, &self.window)
             .with_context(|| session.place())
     }
 

@@ -11,7 +11,7 @@ use crate::codec::{FORMAT_VERSION, GroupLink};
 use crate::commit::{Append, Committer, Expected, Head};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{NewEvent, RunFinished, RunStatus};
-use crate::index::{GroupRecord, RunRecord};
+use crate::index::{GroupRecord, RunRecord, Timeline};
 use crate::log::{Batch, Durability, Log, Order, PageLimit, Record, Scan, key};
 #[cfg(feature = "sled")]
 use crate::log::{SledLog, SledOptions};
@@ -181,8 +181,11 @@ fn interrupt_open_runs(inner: &Inner) -> Result<()> {
 
 fn interrupt(inner: &Inner, record: &Record) -> Result<()> {
     let (session, run) = key::parse_run(&record.key)?;
-    let names = (inner.entry(session)?, RunRecord::load(&*inner.log, session, run)?);
-    let (Some((entry, _)), Some(run)) = names else { return Ok(()) };
+    let Some((entry, head)) = inner.entry(session)? else { return Ok(()) };
+    let lineage = entry.lineage(session);
+    let mut timeline = Timeline::at(&*inner.log, &lineage, head);
+    let run = RunRecord::load(&*inner.log, &lineage, &mut timeline, run)?;
+    let Some(run) = run else { return Ok(()) };
     let finished = RunFinished { status: RunStatus::Interrupted, metrics: None, reason: None };
     let event = NewEvent::in_run(run.run_id, finished);
     let (access, expected) = (Access::Admin, Expected::Any);

@@ -1,7 +1,9 @@
 //! The door: an engine over one log, its sessions, their runs.
 
 mod at;
+mod branch;
 mod builder;
+mod open;
 mod run;
 mod session;
 mod stats;
@@ -10,9 +12,11 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::at::{SessionAt, SessionWindow};
+pub use self::branch::{Fork, ForkBuilder};
 pub use self::builder::EngineBuilder;
+pub use self::open::SessionBuilder;
 pub use self::run::{Run, RunBuilder};
-pub use self::session::{Session, SessionBuilder};
+pub use self::session::Session;
 pub use self::stats::{KindStats, Stats};
 
 use crate::catalog::{self, SessionPage, SessionQuery};
@@ -172,8 +176,9 @@ impl Inner {
 
     /// The catalog's word on a session and its last seq, if it is there for readers.
     pub(crate) fn entry(&self, session: Digest) -> Result<Option<(Entry, u64)>> {
-        let Some(entry) = Entry::load(&*self.log, session)? else { return Ok(None) };
+        // The head first: an entry that is as new or newer knows of every rewind before it.
         let head = stream::head_seq(&*self.log, session, self.published())?;
+        let Some(entry) = Entry::load(&*self.log, session)? else { return Ok(None) };
         Ok((head > 0).then_some((entry, head)))
     }
 }

@@ -11,174 +11,17 @@ use crate::access::Access;
 use crate::commit::{self, Append, Expected, Ticket};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::event::{
-    Created, EventBody, MetadataChanged, NewEvent, OwnerChanged, Renamed, SessionType,
-    StateChanged, StatePatch, SummaryWithdrawn, SummaryWritten,
+    Event, EventBody, MetadataChanged, NewEvent, OwnerChanged, Renamed, StateChanged, StatePatch,
+    SummaryWithdrawn, SummaryWritten,
 };
-use crate::id::{Digest, check_name};
-use crate::index::RunRecord;
-use crate::json::Json;
+use crate::id::Digest;
+use crate::index::{Lineage, NumberedRun, RunRecord, Timeline};
 use crate::limits::CONFLICT_TRIES_MAX;
 use crate::message::{Message, Metrics};
 use crate::projection::{SessionView, Summary};
-use crate::replay::{self, Point, Replay};
-use crate::stream::Events;
-
-/// A session to be opened. Made by [`Engine::session`].
-#[must_use = "a session is opened by `open`"]
-#[derive(Debug, Clone)]
-pub struct SessionBuilder {
-    engine: Engine,
-    created: Created,
-    access: Option<Access>,
-    session_type: Option<SessionType>,
-}
-
-impl SessionBuilder {
-    pub(super) fn new(engine: Engine, session_id: String) -> Self {
-        let created = Created { session_id, ..Created::default() };
-        Self { engine, created, access: None, session_type: None }
-    }
-
-    /// The user whose session it is.
-    pub fn user(mut self, user_id: impl Into<String>) -> Self {
-        self.created.user_id = Some(user_id.into());
-        self
-    }
-
-    /// Reaches any user's session. A session that is new belongs to [`SessionBuilder::user`],
-    /// or to nobody.
-    pub fn admin(mut self) -> Self {
-        self.access = Some(Access::Admin);
-        self
-    }
-
-    /// A conversation with this agent.
-    pub fn agent(mut self, agent_id: impl Into<String>) -> Self {
-        self.created.agent_id = Some(agent_id.into());
-        self.session_type(SessionType::Agent)
-    }
-
-    /// A conversation with this team.
-    pub fn team(mut self, team_id: impl Into<String>) -> Self {
-        self.created.team_id = Some(team_id.into());
-        self.session_type(SessionType::Team)
-    }
-
-    /// A conversation with this workflow.
-    pub fn workflow(mut self, workflow_id: impl Into<String>) -> Self {
-        self.created.workflow_id = Some(workflow_id.into());
-        self.session_type(SessionType::Workflow)
-    }
-
-    /// What it is a conversation with: an agent, unless this says otherwise.
-    pub fn session_type(mut self, session_type: SessionType) -> Self {
-        self.session_type = Some(session_type);
-        self.created.session_type = session_type;
-        self
-    }
-
-    /// The agent's, team's or workflow's configuration, for a session that is new.
-    pub fn component_data(mut self, data: impl Into<Json>) -> Self {
-        self.created.component_data = Some(data.into());
-        self
-    }
-
-    /// The application's own data about the session, for a session that is new.
-    pub fn metadata(mut self, metadata: impl Into<Json>) -> Self {
-        self.created.metadata = Some(metadata.into());
-        self
-    }
-
-    /// The state a session begins with if it is new. One that exists keeps its own.
-    pub fn state(mut self, state: impl Into<Json>) -> Self {
-        self.created.state = Some(state.into());
-        self
-    }
-
-    /// Continues the session, or begins it.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Forbidden`] where it belongs to another user, and
-    /// [`ErrorKind::Invalid`] where it is a conversation with something else.
-    pub fn open(self) -> Result<Session> {
-        let place = self.place();
-        self.open_or_create().context(place)
-    }
-
-    /// Continues the session.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`] where there is none.
-    pub fn open_existing(self) -> Result<Session> {
-        let place = self.place();
-        self.continued()
-            .context(place.clone())?
-            .ok_or_else(|| Error::not_found("session").context(place))
-    }
-
-    fn place(&self) -> String {
-        format!("session {}", self.created.session_id)
-    }
-
-    fn open_or_create(self) -> Result<Session> {
-        loop {
-            if let Some(session) = self.continued()? {
-                return Ok(session);
-            }
-            let session = self.handle();
-            let events = vec![NewEvent::new(self.created.clone())];
-            match session.append_expecting(Expected::Seq(0), events)?.wait() {
-                Ok(_) => return Ok(session),
-                // Someone began it in between: then it is there to be continued.
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::Conflict { .. })
-                        && session.inner().entry(session.key)?.is_some() => {}
-                Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. }) => {
-                    return Err(Error::corrupt("it has events, and the catalog does not list it"));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    fn continued(&self) -> Result<Option<Session>> {
-        check_name("session id", &self.created.session_id)?;
-        let session = self.handle();
-        let Some((entry, _)) = session.inner().entry(session.key)? else { return Ok(None) };
-        session.access.check(entry.user_id.as_deref())?;
-        if let Some(wanted) = self.session_type
-            && wanted != entry.session_type
-        {
-            let is = entry.session_type;
-            return Err(Error::invalid(format!("is of type {is}, and {wanted} was asked for")));
-        }
-        let wanted = [&self.created.agent_id, &self.created.team_id, &self.created.workflow_id];
-        let is = [&entry.agent_id, &entry.team_id, &entry.workflow_id];
-        for (wanted, is) in wanted.into_iter().zip(is) {
-            if let (Some(wanted), Some(is)) = (wanted, is)
-                && wanted != is
-            {
-                return Err(Error::invalid(format!("is with {is}, and {wanted} was asked for")));
-            }
-        }
-        Ok(Some(session))
-    }
-
-    fn handle(&self) -> Session {
-        let access = match (&self.access, &self.created.user_id) {
-            (Some(access), _) => access.clone(),
-            (None, Some(user_id)) => Access::User(user_id.clone()),
-            (None, None) => Access::Nobody,
-        };
-        Session {
-            engine: self.engine.clone(),
-            key: Digest::of_session(&self.created.session_id),
-            id: self.created.session_id.as_str().into(),
-            access,
-            last: Arc::default(),
-        }
-    }
-}
+use crate::replay::{Point, Replay};
+use crate::snapshot;
+use crate::stream::{Events, LiveEvents};
 
 /// A session, open under someone's access. Cheap to clone, usable from many threads.
 ///
@@ -196,6 +39,11 @@ pub struct Session {
 }
 
 impl Session {
+    pub(super) fn new(engine: Engine, session_id: &str, access: Access) -> Self {
+        let key = Digest::of_session(session_id);
+        Self { engine, key, id: session_id.into(), access, last: Arc::default() }
+    }
+
     /// The session's id.
     pub fn id(&self) -> &str {
         &self.id
@@ -203,7 +51,7 @@ impl Session {
 
     /// The seq of its last event.
     pub fn seq(&self) -> Result<u64> {
-        self.head().with_context(|| self.place())
+        self.head().map(|(_, head)| head).with_context(|| self.place())
     }
 
     // ---- writing
@@ -309,9 +157,12 @@ impl Session {
     #[expect(clippy::needless_pass_by_value, reason = "a point reads best where it stands")]
     pub fn at(&self, point: Point) -> Result<SessionAt> {
         let read = || {
-            let head = self.head()?;
-            let seq = point.resolve(&**self.inner().log(), self.key, head)?;
-            let view = replay::view_at(self.inner().log(), self.key, seq)?;
+            let (lineage, seq) = self.find(&point)?;
+            let mut view = snapshot::view_at(self.inner().log(), &lineage, seq)?;
+            // In the part that a fork shares, the events name the session it was forked from.
+            if seq <= lineage.shared_seq() {
+                self.id().clone_into(&mut view.session_id);
+            }
             Ok(SessionAt::new(self.clone(), view))
         };
         read().with_context(|| self.place())
@@ -323,7 +174,7 @@ impl Session {
         SessionWindow::new(self.clone(), None)
     }
 
-    /// The events up to a point, oldest first.
+    /// The events up to a point, oldest first, those that a rewind left behind included.
     pub fn events(&self, until: Point) -> Result<Events> {
         self.events_from(1, until)
     }
@@ -331,13 +182,15 @@ impl Session {
     /// The events from a seq up to a point.
     #[expect(clippy::needless_pass_by_value, reason = "a point reads best where it stands")]
     pub fn events_from(&self, first_seq: u64, until: Point) -> Result<Events> {
-        let last = self.resolve(&until)?;
-        Ok(Events::new(self.inner().log(), self.key, first_seq, last).named(self.place()))
+        let (lineage, last) = self.resolve(&until)?;
+        Ok(Events::new(self.inner().log(), &lineage, first_seq, last).named(self.place()))
     }
 
     /// Every event and the session after it, oldest first.
     pub fn replay(&self) -> Result<Replay> {
-        Ok(Replay::new(self.events(Point::Head)?))
+        let (lineage, last) = self.resolve(&Point::Head)?;
+        let events = Events::new(self.inner().log(), &lineage, 1, last).named(self.place());
+        Ok(Replay::new(self.inner().log(), lineage, events))
     }
 
     /// The session's name.
@@ -377,6 +230,36 @@ impl Session {
         }
     }
 
+    /// Whose the session is now.
+    pub(super) fn owner(&self) -> Result<Option<String>> {
+        let found = self.inner().entry(self.key)?;
+        Ok(found.and_then(|(entry, _)| entry.user_id))
+    }
+
+    /// The id of the last top-level run that counts, and its events.
+    pub(crate) fn last_run(&self) -> Result<Option<(String, Vec<Event>)>> {
+        let read = || {
+            let (lineage, head) = self.head()?;
+            let log = self.inner().log();
+            let mut timeline = Timeline::at(&**log, &lineage, head);
+            let Some(last) = NumberedRun::last(&**log, &lineage, &mut timeline)? else {
+                return Ok(None);
+            };
+            let mut events = Vec::new();
+            for event in LiveEvents::between(log, &lineage, last.seq, head)? {
+                let event = event?;
+                if event.run == last.run {
+                    events.push(event);
+                }
+            }
+            Ok(match events.first().map(|event| &event.body) {
+                Some(EventBody::RunStarted(started)) => Some((started.run_id.clone(), events)),
+                _ => None,
+            })
+        };
+        read().with_context(|| self.place())
+    }
+
     /// Whether the handle still reaches the session.
     pub(super) fn check_access(&self) -> Result<()> {
         self.reach().map(drop).with_context(|| self.place())
@@ -386,11 +269,14 @@ impl Session {
     /// the run's start to its last change of status.
     pub(super) fn counted_metrics(&self, run_id: &str) -> Result<Option<Metrics>> {
         let read = || {
-            self.reach()?;
+            let (lineage, head) = self.reach()?;
             let (log, run) = (self.inner().log(), Digest::of_run(run_id));
-            let Some(record) = RunRecord::load(&**log, self.key, run)? else { return Ok(None) };
+            let mut timeline = Timeline::at(&**log, &lineage, head);
+            let record = RunRecord::load(&**log, &lineage, &mut timeline, run)?;
+            let Some(record) = record else { return Ok(None) };
             let mut counted = None;
-            for event in Events::new(log, self.key, record.first_seq, record.last_seq) {
+            let (first, last) = (record.first_seq, record.last_seq);
+            for event in LiveEvents::between(log, &lineage, first, last)? {
                 let event = event?;
                 if let EventBody::RunFinished(finished) = event.body
                     && event.run == run
@@ -403,13 +289,27 @@ impl Session {
         read().with_context(|| self.place())
     }
 
-    pub(crate) fn resolve(&self, point: &Point) -> Result<u64> {
-        let resolve = || point.resolve(&**self.inner().log(), self.key, self.head()?);
-        resolve().with_context(|| self.place())
+    /// Where the session's events lie, and the last seq before a point.
+    pub(crate) fn resolve(&self, point: &Point) -> Result<(Lineage, u64)> {
+        self.find(point).with_context(|| self.place())
+    }
+
+    fn find(&self, point: &Point) -> Result<(Lineage, u64)> {
+        let (lineage, head) = self.head()?;
+        let seq = point.resolve(&**self.inner().log(), &lineage, head)?;
+        Ok((lineage, seq))
     }
 
     pub(crate) fn inner(&self) -> &Inner {
         &self.engine.inner
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(super) fn access(&self) -> &Access {
+        &self.access
     }
 
     pub(crate) fn key(&self) -> Digest {
@@ -435,17 +335,18 @@ impl Session {
         }
     }
 
-    /// The last seq, once the access is known to reach the session.
-    fn head(&self) -> Result<u64> {
+    /// Where the session's events lie, and the last seq, once all that was appended through
+    /// this handle is decided.
+    fn head(&self) -> Result<(Lineage, u64)> {
         self.settle();
         self.reach()
     }
 
-    /// The last seq as it is now, if the access reaches the session.
-    fn reach(&self) -> Result<u64> {
+    /// The same as it is now, if the access reaches the session.
+    fn reach(&self) -> Result<(Lineage, u64)> {
         let found = self.inner().entry(self.key)?;
         let (entry, head) = found.ok_or_else(|| Error::not_found("session"))?;
         self.access.check(entry.user_id.as_deref())?;
-        Ok(head)
+        Ok((entry.lineage(self.key), head))
     }
 }

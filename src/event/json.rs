@@ -33,7 +33,12 @@ impl EventBody {
             Self::OwnerChanged(body) => object([("user_id", json!(body.user_id))]),
             Self::Deleted(body) => object([("reason", json!(body.reason))]),
             Self::ForkedFrom(body) => forked_from(body),
-            Self::RewoundTo(body) => object([("seq", json!(body.seq))]),
+            Self::RewoundTo(body) => object([
+                ("seq", json!(body.seq)),
+                ("link", json!(hex(&body.link))),
+                ("user_id", json!(body.user_id)),
+                ("left_behind", metrics(body.left_behind)),
+            ]),
             Self::ImportedFrom(body) => imported_from(body),
             Self::RunStarted(body) => run_started(body),
             Self::MessageAdded(body) => raw_object([("message", body.message.to_json())]),
@@ -82,6 +87,8 @@ fn created(body: &Created) -> Json {
 fn forked_from(body: &ForkedFrom) -> Json {
     object([
         ("session_id", json!(body.session_id)),
+        ("user_id", json!(body.user_id)),
+        ("parent_session_id", json!(body.parent_session_id)),
         ("seq", json!(body.seq)),
         ("link", json!(hex(&body.link))),
     ])

@@ -173,11 +173,15 @@ pub struct Deleted {
     pub reason: Option<String>,
 }
 
-/// The session shares what another had up to a seq.
+/// The session begins with what another had up to a seq, and goes on from there.
 #[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct ForkedFrom {
-    /// The session it was forked from.
+    /// The session's own id.
     pub session_id: String,
+    /// Whose it is.
+    pub user_id: Option<String>,
+    /// The session it was forked from.
+    pub parent_session_id: String,
     /// The last shared seq.
     pub seq: u64,
     /// The link of that event, from which this session's chain goes on.
@@ -185,10 +189,17 @@ pub struct ForkedFrom {
 }
 
 /// The session went back; what came after the seq is no longer part of the conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Archive, Serialize, Deserialize)]
 pub struct RewoundTo {
     /// The last seq that still counts.
     pub seq: u64,
+    /// The link of that event, so that a reader who goes from here to there sees that both
+    /// belong together.
+    pub link: [u8; 32],
+    /// Whose the session is: going back does not give it back to an earlier owner.
+    pub user_id: Option<String>,
+    /// What the runs that no longer count had spent, those of earlier rewinds included.
+    pub left_behind: Option<Metrics>,
 }
 
 /// Events that follow were imported.

@@ -7,7 +7,9 @@ use crate::event::{Created, SessionType};
 use crate::id::Digest;
 use crate::limits::UPDATED_INDEX_LAG_US;
 use crate::log::{Batch, Log, key};
-use crate::projection::SessionView;
+use crate::projection::{ForkPoint, SessionView};
+
+use super::{Ancestor, Lineage};
 
 /// All sessions, whoever's they are.
 pub(crate) const EVERYONE: Digest = Digest::NONE;
@@ -28,6 +30,15 @@ pub(crate) struct Entry {
     /// Where the session stands in the index of updates: not after its last event, and behind
     /// it by less than [`UPDATED_INDEX_LAG_US`].
     pub(crate) touched_at_us: i64,
+    /// What it was forked from, as whoever forked it said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) forked_from: Option<ForkPoint>,
+    /// The streams that hold its events before its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ancestors: Vec<Ancestor>,
+    /// Whether it or an ancestor ever went back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) has_rewinds: bool,
 }
 
 /// The index scope of a user's sessions, or of nobody's.
@@ -47,6 +58,27 @@ impl Entry {
             name: None,
             created_at_us: at_us,
             touched_at_us: at_us,
+            forked_from: None,
+            ancestors: Vec::new(),
+            has_rewinds: false,
+        }
+    }
+
+    /// The entry of a session that is forked from what the view shows.
+    pub(crate) fn forked(view: &SessionView, ancestors: Vec<Ancestor>, at_us: i64) -> Self {
+        Self {
+            session_id: view.session_id.clone(),
+            session_type: view.session_type,
+            user_id: view.user_id.clone(),
+            agent_id: view.agent_id.clone(),
+            team_id: view.team_id.clone(),
+            workflow_id: view.workflow_id.clone(),
+            name: view.name.clone(),
+            created_at_us: at_us,
+            touched_at_us: at_us,
+            forked_from: view.forked_from.clone(),
+            ancestors,
+            has_rewinds: false,
         }
     }
 
@@ -73,6 +105,11 @@ impl Entry {
         }
     }
 
+    /// Where its events lie.
+    pub(crate) fn lineage(&self, own: Digest) -> Lineage {
+        Lineage::from_parts(own, self.ancestors.clone(), self.has_rewinds)
+    }
+
     /// As much of the session's view as the catalog knows.
     pub(crate) fn to_view(&self) -> SessionView {
         SessionView {
@@ -85,6 +122,7 @@ impl Entry {
             name: self.name.clone(),
             created_at_us: self.created_at_us,
             updated_at_us: self.touched_at_us,
+            forked_from: self.forked_from.clone(),
             ..SessionView::default()
         }
     }

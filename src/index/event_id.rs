@@ -1,12 +1,20 @@
 //! Where an event of a caller's own id is.
 
+use super::Lineage;
 use crate::bytes::Reader;
 use crate::error::Result;
-use crate::id::{Digest, EventId};
+use crate::id::EventId;
 use crate::log::{Log, key};
 
-/// The seq an event was stored under, if its id was given by a caller.
-pub(crate) fn stored_seq(log: &dyn Log, session: Digest, id: EventId) -> Result<Option<u64>> {
-    let seq = log.get(&key::event_id(session, id))?;
-    seq.map(|bytes| Reader::new(&bytes).u64()).transpose()
+/// The seq an event was stored under, if its id was given by a caller: in the session itself, or
+/// in the part that it shares with what it was forked from.
+pub(crate) fn stored_seq(log: &dyn Log, lineage: &Lineage, id: EventId) -> Result<Option<u64>> {
+    for span in lineage.spans_back(u64::MAX) {
+        let Some(bytes) = log.get(&key::event_id(span.stream, id))? else { continue };
+        let seq = Reader::new(&bytes).u64()?;
+        if (span.first..=span.last).contains(&seq) {
+            return Ok(Some(seq));
+        }
+    }
+    Ok(None)
 }

@@ -4,9 +4,12 @@ use crate::bytes::Reader;
 use crate::error::{Error, Result};
 use crate::event::RunStatus;
 use crate::id::Digest;
-use crate::log::{Log, Order, PageLimit, key};
+use crate::log::{Log, PageLimit, key};
 
-/// A run's place and status.
+use super::{Lineage, Stretch, Timeline};
+
+/// A run's place and status. Each change of status is a record of its own under the seq it
+/// happened at, so that what a run was at an earlier seq is known too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RunRecord {
     pub(crate) run_id: String,
@@ -19,23 +22,49 @@ pub(crate) struct RunRecord {
 }
 
 impl RunRecord {
-    pub(crate) fn load(log: &dyn Log, session: Digest, run: Digest) -> Result<Option<Self>> {
-        log.get(&key::run(session, run))?.map(|bytes| Self::from_bytes(&bytes)).transpose()
+    /// What is known of a run at the end of a timeline.
+    pub(crate) fn load(
+        log: &dyn Log,
+        lineage: &Lineage,
+        timeline: &mut Timeline<'_>,
+        run: Digest,
+    ) -> Result<Option<Self>> {
+        let mut index = 0;
+        while let Some(stretch) = timeline.stretch(index)? {
+            let found = Self::newest(log, lineage, run, stretch)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            index += 1;
+        }
+        Ok(None)
     }
 
-    /// The run of a number.
-    pub(crate) fn load_number(log: &dyn Log, session: Digest, number: u64) -> Result<Option<Self>> {
-        let Some(bytes) = log.get(&key::run_number(session, number))? else { return Ok(None) };
-        let run = Digest(Reader::new(&bytes).array()?);
-        let record = Self::load(log, session, run)?;
-        record.map(Some).ok_or_else(|| Error::corrupt(format!("run {number} has no record")))
+    /// What is known of a run at a seq, whether or not it counts at the end.
+    pub(crate) fn load_any(
+        log: &dyn Log,
+        lineage: &Lineage,
+        run: Digest,
+        seq: u64,
+    ) -> Result<Option<Self>> {
+        Self::newest(log, lineage, run, Stretch { first: 1, last: seq })
     }
 
-    /// How many top-level runs a session has.
-    pub(crate) fn count(log: &dyn Log, session: Digest) -> Result<u64> {
-        let range = key::within(key::Class::RunNumber, session, Order::Descending);
-        let last = log.page(&range, PageLimit::records(1))?;
-        last.first().map_or(Ok(0), |record| key::parse_seq(&record.key).map(|(_, number)| number))
+    fn newest(
+        log: &dyn Log,
+        lineage: &Lineage,
+        run: Digest,
+        stretch: Stretch,
+    ) -> Result<Option<Self>> {
+        let mut last = stretch.last;
+        while let Some(span) = lineage.last_span(stretch.first, last) {
+            let range = key::run_seqs(span.stream, run, span.first, span.last);
+            if let Some(record) = log.page(&range, PageLimit::records(1))?.first() {
+                return Self::from_bytes(&record.value).map(Some);
+            }
+            last = span.first - 1;
+        }
+        Ok(None)
     }
 
     /// Pauses or ends the run. One that has ended can still be marked as replaced.

@@ -7,10 +7,12 @@
 //! | `f` | session, seq | frame |
 //! | `g` | first position | the commits of one group |
 //! | `i` | session, event id | seq, for ids that a caller gave |
-//! | `r` | session, run | the run's place and status |
-//! | `n` | session, number | run, for top-level runs |
+//! | `r` | session, run, seq | the run's place and status from that seq on |
+//! | `n` | session, seq | number and run: a top-level run starts there |
 //! | `o` | session, run | nothing: the run is under way |
 //! | `y` | session, seq | nothing: a system message is there |
+//! | `w` | session, seq | the seq that the session goes back to there |
+//! | `x` | parent, seq, session | nothing: the session was forked there |
 //! | `s` | session, seq | snapshot of the view at that seq |
 //! | `c` | session | catalog entry |
 //! | `d` | scope, created at, session | nothing |
@@ -36,6 +38,8 @@ pub(crate) enum Class {
     RunNumber = b'n',
     OpenRun = b'o',
     SystemMessage = b'y',
+    Rewind = b'w',
+    Fork = b'x',
     Snapshot = b's',
     Catalog = b'c',
     Created = b'd',
@@ -68,12 +72,12 @@ pub(crate) fn event_id(session: Digest, id: EventId) -> Vec<u8> {
     key(Class::EventId, &[&session.to_bytes(), &id.to_bytes()])
 }
 
-pub(crate) fn run(session: Digest, run: Digest) -> Vec<u8> {
-    key(Class::Run, &[&session.to_bytes(), &run.to_bytes()])
+pub(crate) fn run(session: Digest, run: Digest, seq: u64) -> Vec<u8> {
+    key(Class::Run, &[&session.to_bytes(), &run.to_bytes(), &seq.to_be_bytes()])
 }
 
-pub(crate) fn run_number(session: Digest, number: u64) -> Vec<u8> {
-    key(Class::RunNumber, &[&session.to_bytes(), &number.to_be_bytes()])
+pub(crate) fn run_number(session: Digest, seq: u64) -> Vec<u8> {
+    key(Class::RunNumber, &[&session.to_bytes(), &seq.to_be_bytes()])
 }
 
 pub(crate) fn open_run(session: Digest, run: Digest) -> Vec<u8> {
@@ -82,6 +86,14 @@ pub(crate) fn open_run(session: Digest, run: Digest) -> Vec<u8> {
 
 pub(crate) fn system_message(session: Digest, seq: u64) -> Vec<u8> {
     key(Class::SystemMessage, &[&session.to_bytes(), &seq.to_be_bytes()])
+}
+
+pub(crate) fn rewind(session: Digest, seq: u64) -> Vec<u8> {
+    key(Class::Rewind, &[&session.to_bytes(), &seq.to_be_bytes()])
+}
+
+pub(crate) fn fork(parent: Digest, seq: u64, session: Digest) -> Vec<u8> {
+    key(Class::Fork, &[&parent.to_bytes(), &seq.to_be_bytes(), &session.to_bytes()])
 }
 
 pub(crate) fn snapshot(session: Digest, seq: u64) -> Vec<u8> {
@@ -135,6 +147,13 @@ pub(crate) fn seqs(class: Class, session: Digest, first: u64, last: u64, order: 
     Range { from: Bound::Included(from), until: Bound::Included(until), order }
 }
 
+/// What is known of a run, from one seq to another, both included; the newest first.
+pub(crate) fn run_seqs(session: Digest, run: Digest, first: u64, last: u64) -> Range {
+    let from = Bound::Included(self::run(session, run, first));
+    let until = Bound::Included(self::run(session, run, last));
+    Range { from, until, order: Order::Descending }
+}
+
 /// The keys of a time index from one time to another, both included.
 pub(crate) fn times(class: Class, scope: Digest, since: i64, until: i64, order: Order) -> Range {
     let scope = scope.to_bytes();
@@ -174,6 +193,15 @@ pub(crate) fn parse_run(bytes: &[u8]) -> Result<(Digest, Digest)> {
     let mut reader = Reader::new(bytes);
     reader.u8()?;
     let parsed = (Digest(reader.array()?), Digest(reader.array()?));
+    end(reader)?;
+    Ok(parsed)
+}
+
+/// The seq and the forked session in the key of a fork.
+pub(crate) fn parse_fork(bytes: &[u8]) -> Result<(u64, Digest)> {
+    let mut reader = Reader::new(bytes);
+    reader.slice(17)?;
+    let parsed = (u64::from_be_bytes(reader.array()?), Digest(reader.array()?));
     end(reader)?;
     Ok(parsed)
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::RunView;
 use crate::event::RunStatus;
-use crate::message::{Message, Role, ToolCall, legalize};
+use crate::message::{Message, Repair, Role, ToolCall, legalize};
 
 /// The part of the history that goes to the model. The defaults are Agno's: the last three runs,
 /// no member runs, nothing of runs that were paused, cancelled, failed or replaced, and no copies
@@ -71,8 +71,13 @@ impl Window {
     }
 
     /// The window over the last runs, oldest first. `system` is the newest system message of
-    /// the session, which may be older than every run of the window.
-    pub(crate) fn select(&self, runs: &[RunView], system: Option<Message>) -> Vec<Message> {
+    /// the session, which may be older than every run of the window. With the messages comes what
+    /// was done to make them legal.
+    pub(crate) fn select(
+        &self,
+        runs: &[RunView],
+        system: Option<Message>,
+    ) -> (Vec<Message>, Vec<Repair>) {
         let taken: Vec<&RunView> = runs.iter().filter(|run| self.takes_run(run)).collect();
         let skipped = self.runs_max().map_or(0, |count| taken.len().saturating_sub(count));
         let mut messages: Vec<Message> = taken
@@ -89,11 +94,11 @@ impl Window {
             messages.drain(..messages.len().saturating_sub(room));
         }
         let messages = system.into_iter().chain(messages).collect();
-        let (mut messages, _) = legalize(messages);
+        let (mut messages, repairs) = legalize(messages);
         if let Some(count) = self.max_tool_calls {
             messages = keep_last_calls(messages, count);
         }
-        messages
+        (messages, repairs)
     }
 }
 

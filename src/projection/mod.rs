@@ -8,13 +8,15 @@ mod session;
 pub(crate) use self::history::{RunCount, Window, tool_calls};
 pub use self::record::{run_record, session_record};
 pub use self::runs::{RunView, Runs};
-pub use self::session::{Import, OpenRun, SessionView, Summary};
+pub use self::session::{ForkPoint, Import, OpenRun, SessionView, Summary};
 
 use crate::event::Event;
 
 /// A fold of events into a view. No clock, no disk, no failure: what an event says is checked
 /// before it is stored.
 pub trait Projection {
-    /// Takes one more event in. Events come in order of seq, without a gap.
+    /// Takes one more event in. Events come in order of seq, without a gap but those that
+    /// rewinds make: what a rewind left behind is not folded, or is folded away again by
+    /// starting over from the seq it went back to.
     fn apply(&mut self, event: &Event);
 }

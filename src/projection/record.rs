@@ -17,6 +17,9 @@ pub fn session_record(view: &SessionView, runs: Option<&[RunView]>) -> Value {
     }
     data.insert(String::from("session_state"), Value::Object(view.state.clone()));
     data.insert(String::from("session_metrics"), metrics(&view.metrics));
+    if !view.left_behind.is_empty() {
+        data.insert(String::from("left_behind_metrics"), metrics(&view.left_behind));
+    }
     let component = view.component_data.as_ref().map(Json::to_value);
     let data_of = |session_type| {
         if view.session_type == session_type { component.clone() } else { None }
@@ -37,6 +40,9 @@ pub fn session_record(view: &SessionView, runs: Option<&[RunView]>) -> Value {
         "created_at": view.created_at_us.div_euclid(1_000_000),
         "updated_at": view.updated_at_us.div_euclid(1_000_000),
     });
+    if let (Some(forked), Value::Object(record)) = (&view.forked_from, &mut record) {
+        record.insert(String::from("forked_from"), json!(forked));
+    }
     if let (Some(runs), Value::Object(record)) = (runs, &mut record) {
         let runs = runs.iter().map(|run| run_record(run, &view.session_id)).collect();
         record.insert(String::from("runs"), Value::Array(runs));

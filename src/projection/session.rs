@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::Projection;
 use crate::event::{
-    Created, Event, EventBody, RunFinished, RunResumed, RunStarted, RunStatus, SessionType,
-    SummaryWritten, apply_ops,
+    Created, Event, EventBody, ForkedFrom, RunFinished, RunResumed, RunStarted, RunStatus,
+    SessionType, SummaryWritten, apply_ops,
 };
 use crate::json::Json;
 use crate::limits::VIEW_SUMMARIES_MAX;
@@ -59,6 +59,22 @@ pub struct SessionView {
     pub open_runs: BTreeMap<String, OpenRun>,
     /// Where the session was imported from, most recent last.
     pub imports: Vec<Import>,
+    /// What the session was forked from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked_from: Option<ForkPoint>,
+    /// What was spent by runs that rewinds left behind. [`SessionView::metrics`] does not count
+    /// them any more.
+    #[serde(default, skip_serializing_if = "Metrics::is_empty")]
+    pub left_behind: Metrics,
+}
+
+/// The place in another session that a session was forked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForkPoint {
+    /// The other session.
+    pub session_id: String,
+    /// The last shared seq.
+    pub seq: u64,
 }
 
 /// A summary of a part of the session.
@@ -130,6 +146,16 @@ impl SessionView {
         self.created_at_us = event.recorded_at_us;
     }
 
+    /// What it says of itself is its own from here on; all else is as it was at the point.
+    fn fork(&mut self, forked: &ForkedFrom, event: &Event) {
+        self.session_id.clone_from(&forked.session_id);
+        self.user_id.clone_from(&forked.user_id);
+        self.created_at_us = event.recorded_at_us;
+        let session_id = forked.parent_session_id.clone();
+        self.forked_from = Some(ForkPoint { session_id, seq: forked.seq });
+        self.left_behind = Metrics::default();
+    }
+
     fn start_run(&mut self, started: &RunStarted, event: &Event) {
         self.run_count += u64::from(started.parent_run_id.is_none());
         let run_id = started.run_id.clone();
@@ -190,6 +216,12 @@ impl Projection for SessionView {
             EventBody::Created(created) => self.create(created, event),
             EventBody::Renamed(renamed) => self.name.clone_from(&renamed.name),
             EventBody::MetadataChanged(changed) => apply_ops(&mut self.metadata, &changed.ops),
+            EventBody::ForkedFrom(forked) => self.fork(forked, event),
+            // The fold has skipped what was left behind, see `Projection`.
+            EventBody::RewoundTo(rewound) => {
+                self.user_id.clone_from(&rewound.user_id);
+                self.left_behind = rewound.left_behind.unwrap_or_default();
+            }
             EventBody::OwnerChanged(changed) => self.user_id.clone_from(&changed.user_id),
             EventBody::StateChanged(changed) => apply_ops(&mut self.state, &changed.ops),
             EventBody::RunStarted(started) => self.start_run(started, event),

@@ -8,8 +8,7 @@ use crate::codec::Frame;
 use crate::error::{Error, Result};
 use crate::event::RunStatus;
 use crate::id::{Digest, EventId};
-use crate::index::RunRecord;
-use crate::index::stored_seq;
+use crate::index::{Lineage, NumberedRun, RunRecord, Timeline, next_rewind, stored_seq};
 use crate::log::{Log, key};
 
 /// A place in a session's history.
@@ -61,23 +60,22 @@ impl Point {
     }
 
     /// The seq of the last event before the point; 0 at the start.
-    pub(crate) fn resolve(&self, log: &dyn Log, session: Digest, head: u64) -> Result<u64> {
+    pub(crate) fn resolve(&self, log: &dyn Log, lineage: &Lineage, head: u64) -> Result<u64> {
         let seq = match self {
             Self::Start | Self::Run(0) => 0,
             Self::Head => head,
             Self::Seq(seq) => *seq,
             Self::Run(number) => {
-                let run = RunRecord::load_number(log, session, *number)?;
-                end_of_run(&run.ok_or_else(|| self.missing("run"))?, head)
+                let mut timeline = Timeline::at(log, lineage, head);
+                let run = NumberedRun::find(log, lineage, &mut timeline, *number)?;
+                let run = run.ok_or_else(|| self.missing("run"))?;
+                self.end_of_run(log, lineage, run.run, head)?
             }
-            Self::RunId(run_id) => {
-                let run = RunRecord::load(log, session, Digest::of_run(run_id))?;
-                end_of_run(&run.ok_or_else(|| self.missing("run"))?, head)
-            }
+            Self::RunId(run_id) => self.end_of_run(log, lineage, Digest::of_run(run_id), head)?,
             Self::Event(id) => {
-                find_event(log, session, *id, head)?.ok_or_else(|| self.missing("event"))?
+                find_event(log, lineage, *id, head)?.ok_or_else(|| self.missing("event"))?
             }
-            Self::Time(at_us) => last_before(log, session, *at_us, head)?,
+            Self::Time(at_us) => last_before(log, lineage, *at_us, head)?,
         };
         if seq > head {
             let place = format!("point {self} (the session ends at seq {head})");
@@ -89,23 +87,38 @@ impl Point {
     fn missing(&self, what: &'static str) -> Error {
         Error::not_found(what).context(format!("point {self}"))
     }
+
+    /// The last seq of a run, also of one that a rewind left behind. A run that has not ended
+    /// reaches to the head, or to where it was left behind.
+    fn end_of_run(&self, log: &dyn Log, lineage: &Lineage, run: Digest, head: u64) -> Result<u64> {
+        let mut timeline = Timeline::at(log, lineage, head);
+        if let Some(run) = RunRecord::load(log, lineage, &mut timeline, run)? {
+            return Ok(if run.status == RunStatus::Running {
+                head
+            } else {
+                run.last_seq.min(head)
+            });
+        }
+        let run = RunRecord::load_any(log, lineage, run, head)?;
+        let run = run.ok_or_else(|| self.missing("run"))?;
+        if run.status != RunStatus::Running {
+            return Ok(run.last_seq);
+        }
+        let rewind = next_rewind(log, lineage, run.last_seq, head)?;
+        Ok(rewind.map_or(head, |seq| seq - 1))
+    }
 }
 
-/// A run that has not ended reaches to the head.
-fn end_of_run(run: &RunRecord, head: u64) -> u64 {
-    if run.status == RunStatus::Running { head } else { run.last_seq.min(head) }
-}
-
-fn find_event(log: &dyn Log, session: Digest, id: EventId, head: u64) -> Result<Option<u64>> {
-    if let Some(seq) = stored_seq(log, session, id)? {
+fn find_event(log: &dyn Log, lineage: &Lineage, id: EventId, head: u64) -> Result<Option<u64>> {
+    if let Some(seq) = stored_seq(log, lineage, id)? {
         return Ok(Some(seq));
     }
     // An id that the engine made holds the millisecond its event was recorded in, and recorded
     // times never run backwards: so its neighbours are found by halving.
     let Some(millis) = id.unix_millis() else { return Ok(None) };
-    let mut seq = last_before(log, session, millis.saturating_mul(1_000) - 1, head)? + 1;
+    let mut seq = last_before(log, lineage, millis.saturating_mul(1_000) - 1, head)? + 1;
     while seq <= head {
-        let (event_id, recorded_at_us) = header(log, session, seq)?;
+        let (event_id, recorded_at_us) = header(log, lineage, seq)?;
         if event_id == id {
             return Ok(Some(seq));
         }
@@ -118,11 +131,11 @@ fn find_event(log: &dyn Log, session: Digest, id: EventId, head: u64) -> Result<
 }
 
 /// The last seq recorded at or before a time, by halving: recorded times never run backwards.
-fn last_before(log: &dyn Log, session: Digest, at_us: i64, head: u64) -> Result<u64> {
+fn last_before(log: &dyn Log, lineage: &Lineage, at_us: i64, head: u64) -> Result<u64> {
     let (mut low, mut high) = (0, head);
     while low < high {
         let middle = low + (high - low).div_ceil(2);
-        if header(log, session, middle)?.1 <= at_us {
+        if header(log, lineage, middle)?.1 <= at_us {
             low = middle;
         } else {
             high = middle - 1;
@@ -131,9 +144,9 @@ fn last_before(log: &dyn Log, session: Digest, at_us: i64, head: u64) -> Result<
     Ok(low)
 }
 
-fn header(log: &dyn Log, session: Digest, seq: u64) -> Result<(EventId, i64)> {
+fn header(log: &dyn Log, lineage: &Lineage, seq: u64) -> Result<(EventId, i64)> {
     let missing = || Error::corrupt("the event is missing").context(format!("seq {seq}"));
-    let bytes = log.get(&key::frame(session, seq))?.ok_or_else(missing)?;
+    let bytes = log.get(&key::frame(lineage.holder(seq), seq))?.ok_or_else(missing)?;
     let header = Frame::parse(&bytes)?.header;
     Ok((header.event_id, header.recorded_at_us))
 }

@@ -7,20 +7,22 @@ use crate::codec::{self, Frame};
 use crate::error::{Context, Result};
 use crate::event::{Event, EventBody};
 use crate::id::Digest;
-use crate::log::{Log, Order, PageLimit, key};
-use crate::message::Message;
+use crate::index::{Lineage, Stretch, Timeline, newest};
+use crate::log::{Log, key};
+use crate::message::{Message, Repair};
 use crate::projection::{Projection, RunView, Runs, Window};
 use crate::stream::EventsBack;
 
-/// The messages of a window that ends at a seq, ready to be sent.
+/// The messages of a window that ends at a seq, ready to be sent, and what was done to them to
+/// make them so.
 pub(crate) fn read(
     log: &Arc<dyn Log>,
-    session: Digest,
+    lineage: &Lineage,
     last_seq: u64,
     window: &Window,
-) -> Result<Vec<Message>> {
-    let runs = last_runs(log, session, last_seq, window)?;
-    let system = newest_system_message(log, session, last_seq)?;
+) -> Result<(Vec<Message>, Vec<Repair>)> {
+    let runs = last_runs(log, lineage, last_seq, window)?;
+    let system = newest_system_message(log, lineage, last_seq)?;
     Ok(window.select(&runs, system))
 }
 
@@ -30,7 +32,7 @@ pub(crate) fn read(
 /// back began earlier than all of them, so it cannot be among the last.
 fn last_runs(
     log: &Arc<dyn Log>,
-    session: Digest,
+    lineage: &Lineage,
     last_seq: u64,
     window: &Window,
 ) -> Result<Vec<RunView>> {
@@ -40,7 +42,7 @@ fn last_runs(
     if window.runs_max() == Some(0) || window.messages == Some(0) {
         return Ok(runs);
     }
-    for event in EventsBack::new(log, session, last_seq) {
+    for event in EventsBack::new(log, lineage, last_seq) {
         let event = event?;
         if event.run.is_none() {
             continue;
@@ -77,18 +79,26 @@ fn fold(events: &[Event]) -> Option<RunView> {
     runs.into_vec().pop()
 }
 
-/// The newest system message at or before a seq, wherever in the session it is.
+/// The newest system message that counts at a seq, wherever in the session it is.
 fn newest_system_message(
     log: &Arc<dyn Log>,
-    session: Digest,
+    lineage: &Lineage,
     last_seq: u64,
 ) -> Result<Option<Message>> {
-    let range = key::seqs(key::Class::SystemMessage, session, 1, last_seq, Order::Descending);
-    let page = log.page(&range, PageLimit::records(1))?;
-    let Some(record) = page.first() else { return Ok(None) };
-    let (_, seq) = key::parse_seq(&record.key)?;
-    let Some(bytes) = log.get(&key::frame(session, seq))? else { return Ok(None) };
-    let frame = Frame::open(&bytes, session, seq).with_context(|| format!("seq {seq}"))?;
+    let mut timeline = Timeline::at(&**log, lineage, last_seq);
+    let mut index = 0;
+    while let Some(Stretch { first, last }) = timeline.stretch(index)? {
+        if let Some(found) = newest(&**log, lineage, key::Class::SystemMessage, first, last)? {
+            return message_at(&**log, found.stream, found.seq);
+        }
+        index += 1;
+    }
+    Ok(None)
+}
+
+fn message_at(log: &dyn Log, stream: Digest, seq: u64) -> Result<Option<Message>> {
+    let Some(bytes) = log.get(&key::frame(stream, seq))? else { return Ok(None) };
+    let frame = Frame::open(&bytes, stream, seq).with_context(|| format!("seq {seq}"))?;
     match codec::decode(&frame)?.body {
         EventBody::MessageAdded(added) => Ok(Some(added.message)),
         _ => Ok(None),

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use crate::bytes::Reader;
 use crate::codec::Link;
 use crate::error::{Error, Result};
+use crate::event::EventBody;
 use crate::id::Digest;
-use crate::log::{Batch, Log, Order, PageLimit, key};
+use crate::index::{Lineage, Rewind, Stretch, last_rewind, newest};
+use crate::log::{Batch, Log, key};
 use crate::projection::{Projection, SessionView};
 use crate::stream::Events;
 
@@ -29,17 +31,15 @@ impl Snapshot {
     }
 
     /// The newest snapshot that is not behind a seq, and not damaged.
-    pub(crate) fn load(log: &dyn Log, session: Digest, last_seq: u64) -> Result<Self> {
-        let mut range = key::seqs(key::Class::Snapshot, session, 1, last_seq, Order::Descending);
-        loop {
-            let page = log.page(&range, PageLimit::records(1))?;
-            let Some(record) = page.first() else { return Ok(Self::start()) };
-            let (_, seq) = key::parse_seq(&record.key)?;
-            if let Ok(snapshot) = Self::from_bytes(&record.value, session, seq) {
+    pub(crate) fn load(log: &dyn Log, lineage: &Lineage, last_seq: u64) -> Result<Self> {
+        let mut last = last_seq;
+        while let Some(found) = newest(log, lineage, key::Class::Snapshot, 1, last)? {
+            if let Ok(snapshot) = Self::from_bytes(&found.value, found.stream, found.seq) {
                 return Ok(snapshot);
             }
-            range = range.behind(&record.key);
+            last = found.seq - 1;
         }
+        Ok(Self::start())
     }
 
     pub(crate) fn from_bytes(bytes: &[u8], session: Digest, seq: u64) -> Result<Self> {
@@ -57,6 +57,68 @@ impl Snapshot {
             return Err(Error::corrupt("snapshot of another seq"));
         }
         Ok(Self { view, link })
+    }
+
+    /// The view after a seq: the nearest snapshot, and the events since that count.
+    ///
+    /// A rewind leads back to the seq it went to, and from there to a snapshot before it. Each
+    /// rewind has a snapshot of its own, so that this ends soon.
+    pub(crate) fn at(log: &Arc<dyn Log>, lineage: &Lineage, seq: u64) -> Result<Self> {
+        let mut ahead = Vec::new();
+        let mut last = seq;
+        let mut snapshot = loop {
+            let snapshot = Self::load(&**log, lineage, last)?;
+            match last_rewind(&**log, lineage, last)? {
+                Some(Rewind { at, to }) if at > snapshot.view.seq => {
+                    ahead.push(Stretch { first: at, last });
+                    last = to;
+                }
+                _ => break snapshot,
+            }
+        };
+        snapshot.fold(Events::after(log, lineage, snapshot.view.seq, snapshot.link, last))?;
+        for Stretch { first, last } in ahead.into_iter().rev() {
+            snapshot.enter(log, lineage, first)?;
+            snapshot.fold(Events::new(log, lineage, first, last))?;
+        }
+        Ok(snapshot)
+    }
+
+    /// Where the session will be after a rewind: the view at the seq it goes to.
+    pub(crate) fn before_rewind(
+        log: &Arc<dyn Log>,
+        lineage: &Lineage,
+        rewind: Rewind,
+    ) -> Result<Self> {
+        let mut snapshot = Self::at(log, lineage, rewind.to)?;
+        snapshot.enter(log, lineage, rewind.at)?;
+        Ok(snapshot)
+    }
+
+    /// A fork that goes back into what it shares is still the fork, not its parent.
+    fn enter(&mut self, log: &Arc<dyn Log>, lineage: &Lineage, seq: u64) -> Result<()> {
+        let Some(span) = lineage.last_span(1, seq) else { return Ok(()) };
+        if self.view.seq < span.first
+            && let Some(event) = Events::new(log, lineage, span.first, span.first).next()
+        {
+            self.view.apply(&event?);
+        }
+        Ok(())
+    }
+
+    fn fold(&mut self, mut events: Events) -> Result<()> {
+        for event in events.by_ref() {
+            let event = event?;
+            if let EventBody::RewoundTo(rewound) = &event.body
+                && Link(rewound.link) != self.link
+            {
+                let place = format!("seq {}", event.seq);
+                return Err(Error::corrupt("it goes back to another event").context(place));
+            }
+            self.view.apply(&event);
+        }
+        self.link = events.link();
+        Ok(())
     }
 
     fn to_bytes(&self, session: Digest) -> Option<Vec<u8>> {
@@ -77,28 +139,33 @@ fn checksum(session: Digest, seq: u64, link: Link, body: &[u8]) -> [u8; 16] {
     check
 }
 
+/// A snapshot to be written: where a session stands at a seq.
+#[derive(Debug, Clone)]
+pub(crate) struct Due {
+    pub(crate) lineage: Lineage,
+    pub(crate) seq: u64,
+}
+
 /// Writes the snapshots that fell due. What cannot be written is left out: the next reader
 /// folds a little further, and whatever is damaged shows itself to whoever reads it.
-pub(crate) fn write_due(log: &Arc<dyn Log>, due: &[(Digest, u64)]) {
-    for sessions in due.chunk_by(|a, b| a.0 == b.0) {
-        drop(fold_due(log, sessions));
+pub(crate) fn write_due(log: &Arc<dyn Log>, due: &[Due]) {
+    for due in due {
+        drop(write(log, due));
     }
 }
 
-fn fold_due(log: &Arc<dyn Log>, due: &[(Digest, u64)]) -> Result<()> {
-    let [(session, first), ..] = due else { return Ok(()) };
-    let mut snapshot = Snapshot::load(&**log, *session, *first)?;
-    for (_, boundary) in due {
-        let mut events = Events::after(log, *session, snapshot.view.seq, snapshot.link, *boundary);
-        for event in events.by_ref() {
-            snapshot.view.apply(&event?);
-        }
-        snapshot.link = events.link();
-        if let Some(bytes) = snapshot.to_bytes(*session) {
-            let mut batch = Batch::new();
-            batch.replace(key::snapshot(*session, *boundary), bytes);
-            log.apply(&batch)?;
-        }
+fn write(log: &Arc<dyn Log>, due: &Due) -> Result<()> {
+    let session = due.lineage.own();
+    let snapshot = Snapshot::at(log, &due.lineage, due.seq)?;
+    if let Some(bytes) = snapshot.to_bytes(session) {
+        let mut batch = Batch::new();
+        batch.replace(key::snapshot(session, due.seq), bytes);
+        log.apply(&batch)?;
     }
     Ok(())
+}
+
+/// The view after a seq.
+pub(crate) fn view_at(log: &Arc<dyn Log>, lineage: &Lineage, seq: u64) -> Result<SessionView> {
+    Ok(Snapshot::at(log, lineage, seq)?.view)
 }

@@ -2,16 +2,18 @@
 
 mod back;
 mod forward;
+mod live;
 
 pub(crate) use self::back::EventsBack;
 pub use self::forward::Events;
+pub(crate) use self::live::LiveEvents;
 
 use crate::codec::Frame;
 use crate::error::Result;
 use crate::id::Digest;
 use crate::log::{Log, Order, PageLimit, key};
 
-/// The last seq of a session that readers may see; 0 where there is no session.
+/// The last seq of a stream that readers may see; 0 where there is no session.
 pub(crate) fn head_seq(log: &dyn Log, session: Digest, published: u64) -> Result<u64> {
     let mut range = key::within(key::Class::Frame, session, Order::Descending);
     loop {

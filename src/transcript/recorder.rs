@@ -3,14 +3,12 @@
 use super::runs::Turn;
 use crate::commit::Ticket;
 use crate::engine::Session;
-use crate::error::{Context, Result};
+use crate::error::Result;
 use crate::event::{
     EventBody, MessageAdded, NewEvent, RunFinished, RunResumed, RunStarted, RunStatus,
 };
-use crate::id::{Digest, generate_name};
-use crate::index::RunRecord;
+use crate::id::generate_name;
 use crate::message::{Message, Metrics, Role};
-use crate::replay::Point;
 
 /// Puts messages into a session as they come, and finds out where its runs begin and end.
 ///
@@ -71,9 +69,7 @@ impl Recorder {
     /// pushed again. After a ticket that failed only a new recorder knows where the session is.
     pub fn push(&mut self, message: Message) -> Result<Ticket> {
         if matches!(self.state, State::Unread) {
-            let last = RunState::last_of(&self.session);
-            self.state = last
-                .with_context(|| self.session.place())?
+            self.state = RunState::last_of(&self.session)?
                 .map_or(State::NoRun, |run| State::Run(Box::new(run)));
         }
         let is_user = message.role == Role::User;
@@ -127,17 +123,10 @@ impl RunState {
 
     /// The last top-level run of a session, folded from its own start.
     fn last_of(session: &Session) -> Result<Option<Self>> {
-        session.seq()?;
-        let (log, key) = (session.inner().log(), session.key());
-        let number = RunRecord::count(&**log, key)?;
-        let Some(record) = RunRecord::load_number(&**log, key, number)? else { return Ok(None) };
-        let digest = Digest::of_run(&record.run_id);
-        let mut run = Self::new(record.run_id);
-        for event in session.events_from(record.first_seq, Point::Head)? {
-            let event = event?;
-            if event.run == digest {
-                run.apply(&event.body);
-            }
+        let Some((run_id, events)) = session.last_run()? else { return Ok(None) };
+        let mut run = Self::new(run_id);
+        for event in events {
+            run.apply(&event.body);
         }
         Ok(Some(run))
     }

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::event::{Event, EventBody, RunStatus};
 use crate::id::{Digest, EventId};
 use crate::message::Metrics;
-use crate::projection::{Projection, SessionView};
+use crate::projection::SessionView;
 use crate::replay::Point;
 
 /// A session as an import finds it.
@@ -27,6 +27,7 @@ pub(super) struct Stored {
 #[derive(Debug)]
 pub(super) struct StoredRun {
     digest: Digest,
+    first_seq: u64,
     pub(super) status: RunStatus,
     /// What the session counts for it.
     pub(super) counted: Option<Metrics>,
@@ -38,11 +39,11 @@ impl Stored {
         for event in session.events(Point::Head)? {
             stored.apply(&event?);
         }
+        stored.view = session.view()?;
         Ok(stored)
     }
 
     fn apply(&mut self, event: &Event) {
-        self.view.apply(event);
         let is_imported = event.seq <= self.import_ends_at;
         match &event.body {
             EventBody::ImportedFrom(_) => {
@@ -51,8 +52,12 @@ impl Stored {
             }
             EventBody::MessageAdded(_) if is_imported => self.ids.push(event.id),
             EventBody::RunStarted(_) if is_imported => {
-                let (digest, status) = (event.run, RunStatus::Running);
-                self.run = Some(StoredRun { digest, status, counted: None });
+                let (digest, first_seq, status) = (event.run, event.seq, RunStatus::Running);
+                self.run = Some(StoredRun { digest, first_seq, status, counted: None });
+            }
+            // A run that was left behind takes no more messages.
+            EventBody::RewoundTo(rewound) => {
+                self.run = self.run.take().filter(|run| run.first_seq <= rewound.seq);
             }
             EventBody::Renamed(renamed) => self.is_named_by_hand = !renamed.is_generated,
             body => {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Report;
+use super::log::Ends;
 use crate::bytes::Reader;
 use crate::error::Result;
 use crate::id::Digest;
@@ -13,15 +14,20 @@ use crate::log::{Log, Order, Record, Scan, key};
 /// Compares the catalog with its indexes and counts; returns its entries.
 pub(super) fn check(
     log: &Arc<dyn Log>,
-    ends: &BTreeMap<Digest, u64>,
+    ends: &Ends,
     published: u64,
     report: &mut Report,
 ) -> Result<BTreeMap<Digest, Entry>> {
     let entries = entries(log, ends, report)?;
     let mut created = BTreeSet::new();
     let mut updated = BTreeSet::new();
+    let mut forks = BTreeSet::new();
     let mut counts: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
     for (session, entry) in &entries {
+        if let Some(forked) = &entry.forked_from {
+            let parent = Digest::of_session(&forked.session_id);
+            forks.insert(key::fork(parent, forked.seq, *session));
+        }
         for scope in entry.scopes() {
             created.insert(key::created(scope, entry.created_at_us, *session));
             updated.insert(key::updated(scope, entry.touched_at_us, *session));
@@ -32,6 +38,10 @@ pub(super) fn check(
     // newer than the check is not its business.
     let mut found = Report::default();
     check_indexes(log, [created, updated], counts, &mut found)?;
+    let stored = records(log, key::Class::Fork)?.into_iter().map(|record| record.key);
+    if !stored.eq(forks) {
+        found.add(None, None, "the index of forks is wrong");
+    }
     let last_position = GroupRecord::last(&**log)?.map_or(0, |(_, position)| position);
     if last_position == published {
         report.problems.append(&mut found.problems);
@@ -68,7 +78,7 @@ fn check_indexes(
 
 fn entries(
     log: &Arc<dyn Log>,
-    ends: &BTreeMap<Digest, u64>,
+    ends: &Ends,
     report: &mut Report,
 ) -> Result<BTreeMap<Digest, Entry>> {
     let mut entries = BTreeMap::new();

@@ -5,19 +5,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Progress, Report};
-use crate::codec::{Frame, GroupLink, Link, group_link};
+use crate::codec::{Frame, GroupLink, Link, decode, group_link};
 use crate::error::Result;
+use crate::event::EventBody;
 use crate::id::Digest;
 use crate::index::GroupRecord;
 use crate::log::{Log, Order, Scan, key};
 
-/// Walks all groups. Returns the last seq of every session, as the groups tell it.
+/// Of each session, the first seq of its own and the last, as the groups tell it.
+pub(super) type Ends = BTreeMap<Digest, (u64, u64)>;
+
+/// Walks all groups.
 pub(super) fn check(
     log: &Arc<dyn Log>,
     published: u64,
     report: &mut Report,
     progress: &mut Progress<'_>,
-) -> Result<BTreeMap<Digest, u64>> {
+) -> Result<Ends> {
     let mut walk =
         Walk { log, report, ends: BTreeMap::new(), next_position: 1, link: GroupLink::START };
     for record in Scan::new(&**log, key::class_range(key::Class::Group, Order::Ascending)) {
@@ -42,7 +46,7 @@ pub(super) fn check(
 struct Walk<'a> {
     log: &'a Arc<dyn Log>,
     report: &'a mut Report,
-    ends: BTreeMap<Digest, u64>,
+    ends: Ends,
     next_position: u64,
     link: GroupLink,
 }
@@ -78,14 +82,17 @@ impl Walk<'_> {
 
     /// Checks that the events of a commit are where its group says; returns the last link.
     fn commit(&mut self, session: Digest, first_seq: u64, events: u64) -> Result<Link> {
-        let end = self.ends.entry(session).or_default();
-        if first_seq != *end + 1 {
-            let problem = format!("its group says seq {first_seq} where {} was expected", *end + 1);
+        let next = match self.ends.get(&session) {
+            Some((_, last)) => last + 1,
+            None => self.first_seq(session, first_seq)?,
+        };
+        if first_seq != next {
+            let problem = format!("its group says seq {first_seq} where {next} was expected");
             self.report.add(Some(session.to_string()), None, problem);
         }
         // The record was refused where this could overflow.
         let last_seq = first_seq + events - 1;
-        *end = last_seq;
+        self.ends.entry(session).or_insert((next, 0)).1 = last_seq;
         let mut link = Link::START;
         for seq in first_seq..=last_seq {
             let position = self.next_position;
@@ -107,19 +114,30 @@ impl Walk<'_> {
         }
         Ok(link)
     }
+
+    /// The first seq of a session's own: 1, unless it begins as a fork there.
+    fn first_seq(&self, session: Digest, first_seq: u64) -> Result<u64> {
+        let Some(bytes) = self.log.get(&key::frame(session, first_seq))? else { return Ok(1) };
+        let event = Frame::open(&bytes, session, first_seq).and_then(|frame| decode(&frame));
+        Ok(match event.map(|event| event.body) {
+            Ok(EventBody::ForkedFrom(forked)) => forked.seq.saturating_add(1),
+            _ => 1,
+        })
+    }
 }
 
 /// Frames that no group lists were put there by someone else.
 fn unlisted_frames(
     log: &Arc<dyn Log>,
-    ends: &BTreeMap<Digest, u64>,
+    ends: &Ends,
     published: u64,
     report: &mut Report,
 ) -> Result<()> {
     for record in Scan::new(&**log, key::class_range(key::Class::Frame, Order::Ascending)) {
         let record = record?;
         let (session, seq) = key::parse_seq(&record.key)?;
-        let is_listed = ends.get(&session).is_some_and(|end| (1..=*end).contains(&seq));
+        let is_listed =
+            ends.get(&session).is_some_and(|(first, last)| (*first..=*last).contains(&seq));
         let is_later = Frame::parse(&record.value).is_ok_and(|frame| frame.position > published);
         if !is_listed && !is_later {
             report.add(Some(session.to_string()), Some(seq), "no group lists this event");

@@ -3,17 +3,21 @@
 //! What it cannot show: a log that was rewritten whole, by someone who could write all of it.
 //! Keep the link of a session's last event elsewhere to show that too.
 
+mod derived;
 mod indexes;
 mod log;
 mod session;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::id::Digest;
+use crate::index::Entry;
 use crate::log::Log;
+use crate::stream;
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -81,7 +85,7 @@ pub(crate) fn all(
     }
     let ends = log::check(log, published, &mut report, progress)?;
     let entries = indexes::check(log, &ends, published, &mut report)?;
-    for (session, last_seq) in &ends {
+    for (session, (_, last_seq)) in &ends {
         let entry = entries.get(session);
         report.sessions += 1;
         session::check(log, *session, *last_seq, entry, &mut report)?;
@@ -89,23 +93,36 @@ pub(crate) fn all(
     Ok(report.finish())
 }
 
-/// Checks some sessions.
+/// Checks some sessions, and those that hold a part of their events.
 pub(crate) fn sessions(
     log: &Arc<dyn Log>,
     session_ids: &[String],
     published: u64,
 ) -> Result<Report> {
     let mut report = Report::default();
+    let mut checked = BTreeSet::new();
     for session_id in session_ids {
         let session = Digest::of_session(session_id);
-        let last_seq = crate::stream::head_seq(&**log, session, published)?;
-        let entry = crate::index::Entry::load(&**log, session)?;
-        if last_seq == 0 && entry.is_none() {
+        let entry = Entry::load(&**log, session)?;
+        if entry.is_none() && stream::head_seq(&**log, session, published)? == 0 {
             return Err(Error::not_found("session").context(format!("session {session_id}")));
         }
-        report.sessions += 1;
-        report.events += last_seq;
-        session::check(log, session, last_seq, entry.as_ref(), &mut report)?;
+        let ancestors = entry.iter().flat_map(|entry| &entry.ancestors);
+        let ancestors: Vec<_> = ancestors.map(|ancestor| ancestor.stream).collect();
+        for session in ancestors.into_iter().chain([session]) {
+            if checked.insert(session) {
+                one(log, session, published, &mut report)?;
+            }
+        }
     }
     Ok(report.finish())
+}
+
+fn one(log: &Arc<dyn Log>, session: Digest, published: u64, report: &mut Report) -> Result<()> {
+    let last_seq = stream::head_seq(&**log, session, published)?;
+    let entry = Entry::load(&**log, session)?;
+    let shared = entry.as_ref().map_or(0, |entry| entry.lineage(session).shared_seq());
+    report.sessions += 1;
+    report.events += last_seq.saturating_sub(shared);
+    session::check(log, session, last_seq, entry.as_ref(), report)
 }

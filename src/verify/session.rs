@@ -1,20 +1,20 @@
-//! One session: its chain from the first event to the last, and whatever was derived from it.
+//! One session: its chain from its first event to its last, and what it folds to on the way.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Report;
+use super::derived::{self, Derived};
 use crate::codec::{self, BodyForm, Frame, Link};
 use crate::error::Result;
-use crate::event::{Event, EventBody, RunStatus};
-use crate::id::{Digest, EventId};
-use crate::index::{Entry, RunRecord};
-use crate::log::{Log, Order, Record, Scan, key};
-use crate::message::{Role, check_anthropic, check_openai, legalize, to_anthropic, to_openai};
-use crate::projection::{Projection, Runs, SessionView, Window};
+use crate::event::{Event, EventBody, ForkedFrom, RewoundTo};
+use crate::id::Digest;
+use crate::index::{Entry, Lineage, Rewind};
+use crate::log::{Log, Order, Scan, key};
+use crate::projection::{Projection, SessionView};
 use crate::snapshot::Snapshot;
-use crate::stream;
 
+/// Checks the session's own events. What a fork shares is for the session that holds it.
 pub(super) fn check(
     log: &Arc<dyn Log>,
     session: Digest,
@@ -23,6 +23,7 @@ pub(super) fn check(
     report: &mut Report,
 ) -> Result<()> {
     let name = entry.map_or_else(|| session.to_string(), |entry| entry.session_id.clone());
+    let lineage = entry.map_or_else(|| Lineage::new(session), |entry| entry.lineage(session));
     let mut check = Check {
         log,
         session,
@@ -30,20 +31,22 @@ pub(super) fn check(
         report,
         link: Link::START,
         view: SessionView::default(),
-        runs: Runs::default(),
-        records: BTreeMap::new(),
-        ids: BTreeMap::new(),
-        system_seqs: BTreeSet::new(),
+        derived: Derived::default(),
         replaced: BTreeMap::new(),
         named: BTreeMap::new(),
         is_whole: true,
         recorded_at_us: i64::MIN,
+        lineage,
     };
+    check.begin();
     check.events(last_seq)?;
     check.replacements();
     // What was derived can only be compared with a session that is all there.
     if check.is_whole {
-        check.derived(entry, last_seq)?;
+        let Check { log, lineage, view, derived, name, report, .. } = check;
+        let mut tell = |problem| report.add(Some(name.clone()), None, problem);
+        derived.check(log, &lineage, entry, &view, &mut tell)?;
+        derived::check_history(log, &lineage, last_seq, &mut tell);
     }
     Ok(())
 }
@@ -53,13 +56,11 @@ struct Check<'a> {
     session: Digest,
     name: String,
     report: &'a mut Report,
+    lineage: Lineage,
     link: Link,
     view: SessionView,
-    runs: Runs,
-    /// What the index of runs should hold.
-    records: BTreeMap<Digest, RunRecord>,
-    ids: BTreeMap<EventId, u64>,
-    system_seqs: BTreeSet<u64>,
+    /// What the indexes should hold.
+    derived: Derived,
     /// Bodies that are not the ones their headers commit to: what stands there now, if anything.
     replaced: BTreeMap<u64, Option<[u8; 32]>>,
     /// What events of compaction and erasure say stands there.
@@ -78,10 +79,20 @@ impl Check<'_> {
         self.problem(Some(seq), problem);
     }
 
+    /// A fork goes on from what it shares.
+    fn begin(&mut self) {
+        let shared = self.lineage.shared_seq();
+        match Snapshot::at(self.log, &self.lineage, shared) {
+            Ok(there) => (self.view, self.link) = (there.view, there.link),
+            Err(error) => self.broken(shared, format!("the shared part cannot be read: {error}")),
+        }
+    }
+
     /// Walks the stored frames, so that a gap is one problem however wide it is.
     fn events(&mut self, last_seq: u64) -> Result<()> {
-        let range = key::seqs(key::Class::Frame, self.session, 1, last_seq, Order::Ascending);
-        let mut next_seq = 1;
+        let mut next_seq = self.lineage.shared_seq() + 1;
+        let class = key::Class::Frame;
+        let range = key::seqs(class, self.session, next_seq, last_seq, Order::Ascending);
         for record in Scan::new(&**self.log, range) {
             let record = record?;
             let (_, seq) = key::parse_seq(&record.key)?;
@@ -142,18 +153,9 @@ impl Check<'_> {
     }
 
     fn fold(&mut self, event: &Event) -> Result<()> {
-        self.view.apply(event);
-        self.runs.apply(event);
-        self.ids.insert(event.id, event.seq);
-        self.index_run(event);
         match &event.body {
-            EventBody::MessageAdded(added)
-                if added.message.role == Role::System
-                    && !added.message.from_history
-                    && self.records.get(&event.run).is_some_and(|run| run.number > 0) =>
-            {
-                self.system_seqs.insert(event.seq);
-            }
+            EventBody::RewoundTo(rewound) => self.go_back(event.seq, rewound),
+            EventBody::ForkedFrom(forked) => self.check_fork(event.seq, forked),
             EventBody::Compacted(compacted) => {
                 let removed = compacted.removed.iter();
                 self.named.extend(removed.map(|removed| (removed.seq, removed.replacement)));
@@ -163,7 +165,39 @@ impl Check<'_> {
             }
             _ => {}
         }
+        self.view.apply(event);
+        if let Err(error) = self.derived.take(&**self.log, &self.lineage, event, &self.view) {
+            self.problem(Some(event.seq), error.to_string());
+        }
         self.snapshot(event.seq)
+    }
+
+    /// From here on the view is what it was there. Every snapshot that this rests on was
+    /// compared with the fold on the way.
+    fn go_back(&mut self, seq: u64, rewound: &RewoundTo) {
+        if rewound.seq >= seq {
+            return self.broken(seq, "it goes back to where it is");
+        }
+        let rewind = Rewind { at: seq, to: rewound.seq };
+        match Snapshot::before_rewind(self.log, &self.lineage, rewind) {
+            Ok(there) if there.link == Link(rewound.link) => self.view = there.view,
+            Ok(_) => self.broken(seq, "it goes back to another event"),
+            Err(error) => self.broken(seq, format!("what it goes back to: {error}")),
+        }
+    }
+
+    fn check_fork(&mut self, seq: u64, forked: &ForkedFrom) {
+        let shared = self.lineage.shared_seq();
+        if seq != shared + 1 || forked.seq != shared || Some(forked.link) != self.previous_link() {
+            self.broken(seq, "it is not forked where it says it is");
+        }
+    }
+
+    /// The link of the last shared event.
+    fn previous_link(&self) -> Option<[u8; 32]> {
+        let shared = self.lineage.shared_seq();
+        let bytes = self.log.get(&key::frame(self.lineage.holder(shared), shared)).ok()??;
+        Frame::parse(&bytes).ok().map(|frame| frame.link.0)
     }
 
     /// A snapshot at this seq must be the fold, and tied to the chain.
@@ -187,134 +221,6 @@ impl Check<'_> {
             if self.named.get(&seq) != Some(&present) {
                 let what = if present.is_some() { "replaced" } else { "removed" };
                 self.broken(seq, format!("the body was {what}, and no event says so"));
-            }
-        }
-    }
-
-    fn entry(&mut self, entry: Option<&Entry>) {
-        let Some(entry) = entry else {
-            self.problem(None, "the catalog does not list it");
-            return;
-        };
-        let view = &self.view;
-        let agrees = entry.session_id == view.session_id
-            && entry.session_type == view.session_type
-            && entry.user_id == view.user_id
-            && (&entry.agent_id, &entry.team_id, &entry.workflow_id)
-                == (&view.agent_id, &view.team_id, &view.workflow_id)
-            && entry.name == view.name
-            && entry.created_at_us == view.created_at_us
-            && entry.touched_at_us <= view.updated_at_us;
-        if !agrees {
-            self.problem(None, "the catalog does not say what the events say");
-        }
-    }
-
-    /// Keeps the record of the event's run as the commit thread keeps it.
-    fn index_run(&mut self, event: &Event) {
-        let (seq, record) = (event.seq, self.records.get_mut(&event.run));
-        let changed = match (&event.body, record) {
-            (EventBody::RunStarted(started), None) => {
-                let is_top_level = started.parent_run_id.is_none();
-                let number = if is_top_level { self.view.run_count } else { 0 };
-                let (run_id, status) = (started.run_id.clone(), RunStatus::Running);
-                let record = RunRecord { run_id, number, first_seq: seq, last_seq: seq, status };
-                self.records.insert(event.run, record);
-                Ok(())
-            }
-            (EventBody::RunPaused(_), Some(record)) => record.change(RunStatus::Paused, seq),
-            (EventBody::RunResumed(_), Some(record)) => record.resume(seq),
-            (EventBody::RunFinished(finished), Some(record)) => record.change(finished.status, seq),
-            _ => Ok(()),
-        };
-        if let Err(error) = changed {
-            self.problem(Some(seq), error.to_string());
-        }
-    }
-
-    /// Compares everything derived from the events with what they say. A session that was written
-    /// to meanwhile is not compared: what is derived from it is newer than what was read of it.
-    fn derived(&mut self, entry: Option<&Entry>, last_seq: u64) -> Result<()> {
-        let before = self.report.problems.len();
-        self.entry(entry);
-        self.run_records()?;
-        self.event_ids()?;
-        let system: BTreeSet<_> =
-            self.system_seqs.iter().map(|seq| key::system_message(self.session, *seq)).collect();
-        self.keys(key::Class::SystemMessage, &system, "the index of system messages")?;
-        if stream::head_seq(&**self.log, self.session, u64::MAX)? != last_seq {
-            self.report.problems.truncate(before);
-        }
-        self.history();
-        Ok(())
-    }
-
-    fn run_records(&mut self) -> Result<()> {
-        let records = std::mem::take(&mut self.records);
-        let session = self.session;
-        let runs: BTreeMap<_, _> = records
-            .iter()
-            .map(|(run, record)| (key::run(session, *run), record.to_bytes()))
-            .collect();
-        let numbers: BTreeMap<_, _> = records
-            .iter()
-            .filter(|(_, record)| record.number > 0)
-            .map(|(run, record)| (key::run_number(session, record.number), run.to_bytes().to_vec()))
-            .collect();
-        let open: BTreeSet<_> = records
-            .iter()
-            .filter(|(_, record)| record.status == RunStatus::Running)
-            .map(|(run, _)| key::open_run(session, *run))
-            .collect();
-        if self.stored(key::Class::Run)? != runs {
-            self.problem(None, "the index of runs is wrong");
-        }
-        if self.stored(key::Class::RunNumber)? != numbers {
-            self.problem(None, "the numbers of runs are wrong");
-        }
-        self.keys(key::Class::OpenRun, &open, "the index of runs under way")
-    }
-
-    /// Not every event is indexed by its id, but what is must lead to it.
-    fn event_ids(&mut self) -> Result<()> {
-        let session = self.session;
-        let ids: BTreeMap<_, _> = std::mem::take(&mut self.ids)
-            .into_iter()
-            .map(|(id, seq)| (key::event_id(session, id), seq.to_le_bytes().to_vec()))
-            .collect();
-        let stored = self.stored(key::Class::EventId)?;
-        if !stored.iter().all(|(key, seq)| ids.get(key) == Some(seq)) {
-            self.problem(None, "the index of event ids is wrong");
-        }
-        Ok(())
-    }
-
-    fn keys(&mut self, class: key::Class, wanted: &BTreeSet<Vec<u8>>, what: &str) -> Result<()> {
-        let stored: BTreeSet<_> = self.stored(class)?.into_keys().collect();
-        if stored != *wanted {
-            self.problem(None, format!("{what} is wrong"));
-        }
-        Ok(())
-    }
-
-    /// All records of a class of the session.
-    fn stored(&self, class: key::Class) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
-        let range = key::within(class, self.session, Order::Ascending);
-        let records = Scan::new(&**self.log, range);
-        records.map(|record| record.map(|Record { key, value }| (key, value))).collect()
-    }
-
-    /// Whatever was recorded, what is handed out must be legal to send.
-    fn history(&mut self) {
-        let window = Window { runs: crate::projection::RunCount::All, ..Window::default() };
-        let (messages, _) = legalize(window.select(self.runs.as_slice(), None));
-        let found = [
-            ("OpenAI", check_openai(&to_openai(&messages))),
-            ("Anthropic", check_anthropic(&to_anthropic(&messages))),
-        ];
-        for (provider, result) in found {
-            if let Err(reason) = result {
-                self.problem(None, format!("its history is not legal for {provider}: {reason}"));
             }
         }
     }

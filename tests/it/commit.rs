@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use serde_json::json;
 use sessionlog::{
     Access, Batch, Custom, Durability, Engine, ErrorKind, EventBody, EventId, Expected, Json, Log,
-    MemoryLog, Message, Metrics, NewEvent, PageLimit, Point, Range, Record, SessionQuery,
-    StatePatch,
+    MemoryLog, Message, Metrics, NewEvent, PageLimit, Point, PolicySet, Range, Record,
+    SessionQuery, StatePatch,
 };
 
 use crate::support::{Disk, engine_at, record_turn};
@@ -322,7 +322,16 @@ fn events_that_would_harm_a_reader_are_refused() {
     let value = Json::from(json!(1));
     let deep = sessionlog::StateChanged { ops: vec![sessionlog::StateOp::Set { path, value }] };
     assert!(session.append([NewEvent::new(deep)]).is_err());
-    assert!(session.append([NewEvent::new(sessionlog::RewoundTo { seq: 99 })]).is_err());
+    assert!(
+        session
+            .append([NewEvent::new(PolicySet {
+                store_media: true,
+                store_tool_messages: true,
+                store_history_messages: true,
+                keep_runs: None,
+            })])
+            .is_err()
+    );
     let run = session.start_run().unwrap();
     let endless = Metrics { cost: Some(f64::INFINITY), ..Metrics::default() };
     assert!(run.complete(endless).is_err());

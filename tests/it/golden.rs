@@ -66,6 +66,9 @@ fn write_golden() {
         record_turn(&session, &format!("q{number}"), "a");
     }
     record_turn(&engine.session("other").team("crew").open().unwrap(), "q", &"long ".repeat(2_000));
+    session.fork(Point::run(2)).id("fork").open().unwrap().rename("Forked").unwrap();
+    session.rewind(Point::run(40)).unwrap().wait().unwrap();
+    record_turn(&session, "after the rewind", "a");
     let expected = serde_json::to_string_pretty(&content(&engine)).unwrap();
     drop((session, engine));
     let whole = Range { from: Bound::Unbounded, until: Bound::Unbounded, order: Order::Ascending };

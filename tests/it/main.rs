@@ -6,6 +6,7 @@
     reason = "tests"
 )]
 
+mod branches;
 mod cli;
 mod commit;
 mod contract;

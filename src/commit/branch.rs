@@ -1,0 +1,133 @@
+//! Places what makes a session branch: the first event of a fork, and a rewind.
+
+use super::append::Append;
+use super::place::{Commit, Site};
+use crate::codec::{Frame, Link};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{ForkedFrom, RewoundTo, RunStatus};
+use crate::id::Digest;
+use crate::index::{Entry, Lineage};
+use crate::log::{Order, Scan, key};
+use crate::projection::{ForkPoint, SessionView};
+use crate::snapshot;
+
+impl Commit {
+    /// Lets the commit begin behind the event that a session is forked at.
+    pub(super) fn begin_at(
+        &mut self,
+        site: &Site<'_>,
+        append: &Append,
+        forked: &ForkedFrom,
+    ) -> Result<()> {
+        if self.tail.seq > 0 {
+            return Err(Error::new(ErrorKind::Conflict { expected: 0, actual: self.tail.seq }));
+        }
+        if forked.session_id != append.session_id {
+            return Err(Error::invalid("a fork begins under its own id"));
+        }
+        let (parent, lineage) = parent(site, forked)?;
+        append.access.check(parent.user_id.as_deref())?;
+        let bytes = site.log.get(&key::frame(lineage.holder(forked.seq), forked.seq))?;
+        let bytes = bytes.ok_or_else(|| Error::not_found("point"))?;
+        let frame = Frame::open(&bytes, lineage.holder(forked.seq), forked.seq)?;
+        if frame.link != Link(forked.link) {
+            return Err(Error::invalid("the event it is forked at has another link"));
+        }
+        self.tail.seq = forked.seq;
+        self.tail.settled_seq = forked.seq;
+        self.tail.link = frame.link;
+        self.tail.recorded_at_us = frame.header.recorded_at_us;
+        self.first_seq = forked.seq + 1;
+        Ok(())
+    }
+
+    /// Lists the fork with what it takes over.
+    pub(super) fn fork(
+        &mut self,
+        site: &Site<'_>,
+        session: Digest,
+        seq: u64,
+        forked: &ForkedFrom,
+    ) -> Result<()> {
+        if seq != self.first_seq || self.tail.entry.is_some() {
+            return Err(Error::invalid("a session is forked by its first event"));
+        }
+        let (parent, lineage) = parent(site, forked)?;
+        let view = SessionView {
+            session_id: forked.session_id.clone(),
+            user_id: forked.user_id.clone(),
+            forked_from: Some(ForkPoint { session_id: parent.session_id, seq: forked.seq }),
+            ..snapshot::view_at(site.log, &lineage, forked.seq)?
+        };
+        let ancestors = lineage.fork_at(forked.seq)?;
+        let mut entry = Entry::forked(&view, ancestors, self.tail.recorded_at_us);
+        entry.has_rewinds = lineage.has_rewinds();
+        let parent = Digest::of_session(&forked.parent_session_id);
+        self.batch.insert(key::fork(parent, forked.seq, session), Vec::new());
+        self.list(site, session, entry)?;
+        self.tail.runs = self.tail.count_runs(&**site.log)?;
+        self.due.push(seq);
+        Ok(())
+    }
+
+    /// Goes back: what the session knows of its runs and its name is what it was then.
+    pub(super) fn rewind(
+        &mut self,
+        site: &Site<'_>,
+        session: Digest,
+        seq: u64,
+        rewound: &RewoundTo,
+    ) -> Result<()> {
+        let lineage = self.tail.lineage();
+        let to = rewound.seq;
+        if to > self.tail.settled_seq.min(seq - 1) {
+            return Err(Error::not_found("point"));
+        }
+        let bytes = site.log.get(&key::frame(lineage.holder(to), to))?;
+        let bytes = bytes.ok_or_else(|| Error::corrupt("the event is missing"))?;
+        if Frame::open(&bytes, lineage.holder(to), to)?.link != Link(rewound.link) {
+            return Err(Error::invalid("the event it goes back to has another link"));
+        }
+        let owner = self.tail.entry.as_ref().and_then(|entry| entry.user_id.clone());
+        if rewound.user_id != owner {
+            return Err(Error::invalid("a rewind leaves the session to whom it belongs"));
+        }
+        let view = snapshot::view_at(site.log, &lineage, to)?;
+        self.reopen_runs(site, session, &view)?;
+        self.batch.insert(key::rewind(session, seq), to.to_le_bytes().to_vec());
+        self.change_entry(session, |entry| {
+            entry.name.clone_from(&view.name);
+            entry.has_rewinds = true;
+        });
+        self.tail.settled_seq = to;
+        self.tail.runs = view.run_count;
+        self.due.push(seq);
+        Ok(())
+    }
+
+    /// Only the runs that were under way then are under way now.
+    fn reopen_runs(&mut self, site: &Site<'_>, session: Digest, view: &SessionView) -> Result<()> {
+        for (run, _) in self.tail.open_runs.drain() {
+            self.batch.remove(key::open_run(session, run));
+        }
+        let open = key::within(key::Class::OpenRun, session, Order::Ascending);
+        for record in Scan::new(&**site.log, open) {
+            self.batch.remove(record?.key);
+        }
+        for run in view.open_runs.values().filter(|run| run.status == RunStatus::Running) {
+            let run = Digest::of_run(&run.run_id);
+            self.batch.replace(key::open_run(session, run), Vec::new());
+        }
+        Ok(())
+    }
+}
+
+/// The session that another is forked from, and where its events lie.
+fn parent(site: &Site<'_>, forked: &ForkedFrom) -> Result<(Entry, Lineage)> {
+    let session = Digest::of_session(&forked.parent_session_id);
+    let entry = Entry::load(&**site.log, session)?.ok_or_else(|| {
+        Error::not_found("session").context(format!("session {}", forked.parent_session_id))
+    })?;
+    let lineage = entry.lineage(session);
+    Ok((entry, lineage))
+}

@@ -1,0 +1,549 @@
+//! The past as a place to work in: forks, rewinds, forks of rewound forks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use proptest::prelude::*;
+use serde_json::json;
+use sessionlog::{
+    Batch, Custom, Durability, Engine, ErrorKind, EventKind, Json, Log, MemoryLog, Message,
+    Metrics, NewEvent, PageLimit, Point, Range, Record, Repair, RunStatus, Session, StatePatch,
+    check_anthropic, check_openai, to_anthropic, to_openai,
+};
+
+use crate::support::{Disk, record_tool_turn, record_turn, texts};
+
+fn all_messages(session: &Session) -> Vec<String> {
+    texts(&session.window().all_runs().messages().unwrap())
+}
+
+fn verified(engine: &Engine) {
+    let report = engine.verify().unwrap();
+    assert!(report.ok, "{:?}", report.problems);
+}
+
+#[test]
+fn a_fork_shares_the_past_and_goes_its_own_way() {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("parent").user("alice").open().unwrap();
+    record_turn(&session, "q1", "a1");
+    session.rename("Named").unwrap();
+    record_turn(&session, "q2", "a2");
+    let fork = session.fork(Point::run(1)).id("child").open().unwrap();
+    record_turn(&fork, "q3", "a3");
+    record_turn(&session, "q4", "a4");
+    assert_eq!(all_messages(&fork), ["q1", "a1", "q3", "a3"]);
+    assert_eq!(all_messages(&session), ["q1", "a1", "q2", "a2", "q4", "a4"]);
+    let view = fork.view().unwrap();
+    assert_eq!((view.session_id.as_str(), view.name.as_deref()), ("child", None));
+    assert_eq!((view.user_id.as_deref(), view.run_count), (Some("alice"), 2));
+    let from = view.forked_from.unwrap();
+    assert_eq!((from.session_id.as_str(), from.seq), ("parent", 5));
+    let before = fork.at(Point::run(1)).unwrap();
+    assert_eq!((before.seq(), before.view().session_id.as_str()), (5, "child"));
+    let seqs: Vec<_> = fork.events(Point::Head).unwrap().map(|event| event.unwrap().seq).collect();
+    assert_eq!(seqs, (1..=10).collect::<Vec<_>>());
+    verified(&engine);
+}
+
+#[test]
+fn forks_of_forks_read_from_every_ancestor() {
+    let engine = Engine::in_memory().unwrap();
+    let mut session = engine.session("0").open().unwrap();
+    record_turn(&session, "q0", "a");
+    for depth in 1..20 {
+        session = session.fork(Point::Head).id(depth.to_string()).open().unwrap();
+        record_turn(&session, &format!("q{depth}"), "a");
+    }
+    assert_eq!(all_messages(&session).len(), 40);
+    assert_eq!(texts(&session.window().runs(2).messages().unwrap()), ["q18", "a", "q19", "a"]);
+    for depth in 1..20 {
+        let there = session.at(Point::run(depth)).unwrap();
+        assert_eq!(there.view().run_count, depth);
+    }
+    // In the part that an ancestor holds, the fork leaves out the streams between.
+    let early = session.fork(Point::run(3)).id("early").open().unwrap();
+    assert_eq!(all_messages(&early), ["q0", "a", "q1", "a", "q2", "a"]);
+    verified(&engine);
+    assert!(engine.verify_sessions(&["early".to_owned()]).unwrap().ok);
+}
+
+#[test]
+fn a_fork_between_a_call_and_its_result_can_be_sent_and_says_what_it_leaves_out() {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("parent").open().unwrap();
+    record_tool_turn(&session, "call_1"); // start 2, question 3, call 4, result 5
+    let fork = session.fork(Point::seq(4)).open().unwrap();
+    let (messages, repairs) = fork.window().read().unwrap();
+    assert_eq!(texts(&messages), ["How warm is it in Oslo?", "Let me look."]);
+    let left_out =
+        Repair::StrippedCall { id: Some("call_1".to_owned()), name: "weather".to_owned() };
+    assert_eq!(repairs, [left_out]);
+    check_openai(&to_openai(&messages)).unwrap();
+    check_anthropic(&to_anthropic(&messages)).unwrap();
+    let run = fork.at(Point::Head).unwrap().runs().unwrap().remove(0);
+    assert_eq!(run.status, RunStatus::Interrupted);
+    // Where the run is resumed, the call can still be answered.
+    let run = fork.existing_run(run.started.run_id);
+    run.resume().unwrap();
+    run.push(Message::tool("call_1", "5 degrees")).unwrap();
+    assert_eq!(all_messages(&fork)[2], "5 degrees");
+    verified(&engine);
+}
+
+#[test]
+fn a_fork_made_again_under_the_same_id_is_the_same_fork() {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("parent").open().unwrap();
+    record_turn(&session, "q1", "a1");
+    record_turn(&session, "q2", "a2");
+    let fork = session.fork(Point::run(1)).id("fork").open().unwrap();
+    record_turn(&fork, "q3", "a3");
+    let again = session.fork(Point::run(1)).id("fork").open().unwrap();
+    assert_eq!(again.seq().unwrap(), fork.seq().unwrap());
+    for taken in ["fork", "parent"] {
+        let error = session.fork(Point::run(2)).id(taken).open().unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Invalid { .. }), "{error}");
+    }
+}
+
+#[test]
+fn what_cannot_be_forked_or_gone_back_to_is_refused_and_leaves_no_trace() {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("s").open().unwrap();
+    record_turn(&session, "q", "a");
+    let before = session.seq().unwrap();
+    assert!(session.fork(Point::seq(99)).open().is_err());
+    assert!(session.fork(Point::Start).open().is_err());
+    assert!(session.rewind(Point::run(7)).is_err());
+    assert!(session.rewind(Point::Start).is_err());
+    assert_eq!(session.seq().unwrap(), before);
+    assert!(session.forks().unwrap().is_empty());
+    assert_eq!(engine.stats().unwrap().sessions, 1);
+}
+
+#[test]
+fn only_who_reaches_a_session_forks_it_and_sees_its_forks() {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("s").user("alice").open().unwrap();
+    session.fork(Point::Head).id("hers").open().unwrap();
+    let given = session.fork(Point::Head).id("given").open().unwrap();
+    given.change_owner(Some("bob")).unwrap().wait().unwrap();
+    let forks = |session: &Session| {
+        let forks = session.forks().unwrap().into_iter();
+        forks.map(|fork| fork.session_id).collect::<Vec<_>>()
+    };
+    assert_eq!(forks(&session), ["hers"]);
+    let mut all = forks(&engine.session("s").admin().open().unwrap());
+    all.sort();
+    assert_eq!(all, ["given", "hers"]);
+    session.change_owner(Some("bob")).unwrap().wait().unwrap();
+    let error = session.fork(Point::Head).id("stolen").open().unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Forbidden);
+    assert_eq!(session.rewind(Point::seq(1)).unwrap_err().kind(), &ErrorKind::Forbidden);
+}
+
+#[test]
+fn a_session_that_went_back_is_what_it_was_and_its_earlier_future_stays_readable() {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("s").open().unwrap();
+    session.merge_state(json!({"step": 1})).unwrap();
+    session.rename("First").unwrap();
+    record_turn(&session, "q1", "a1");
+    let there = session.view().unwrap();
+    session.merge_state(json!({"step": 2, "more": true})).unwrap();
+    session.rename("Second").unwrap();
+    record_turn(&session, "q2", "a2");
+    let future = session.view().unwrap();
+    session.rewind(Point::run(1)).unwrap().wait().unwrap();
+    let now = session.view().unwrap();
+    assert_eq!((&now.state, &now.name), (&there.state, &there.name));
+    assert_eq!((now.run_count, now.message_count, now.metrics), (1, 2, there.metrics));
+    assert_eq!(now.left_behind, Metrics::tokens(10, 5));
+    assert_eq!(all_messages(&session), ["q1", "a1"]);
+    let page = engine.sessions(&sessionlog::SessionQuery::new(sessionlog::Access::Admin)).unwrap();
+    assert_eq!(page.sessions[0].name.as_deref(), Some("First"));
+    // The earlier future, by seq, by replay, and brought back.
+    assert_eq!(session.at(Point::seq(future.seq)).unwrap().view(), &future);
+    let steps: Vec<_> = session.replay().unwrap().map(Result::unwrap).collect();
+    assert_eq!(&*steps[usize::try_from(future.seq).unwrap() - 1].view, &future);
+    assert_eq!(&*steps.last().unwrap().view, &now);
+    session.rewind(Point::seq(future.seq)).unwrap().wait().unwrap();
+    let back = session.view().unwrap();
+    assert_eq!((&back.state, &back.name, back.run_count), (&future.state, &future.name, 2));
+    assert!(back.left_behind.is_empty());
+    assert_eq!(all_messages(&session), ["q1", "a1", "q2", "a2"]);
+    record_turn(&session, "q3", "a3");
+    assert_eq!(session.at(Point::run(3)).unwrap().seq(), session.seq().unwrap());
+    verified(&engine);
+}
+
+#[test]
+fn a_rewind_does_not_give_a_session_back_to_an_earlier_owner() {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("s").user("alice").open().unwrap();
+    let at = session.seq().unwrap();
+    session.change_owner(Some("bob")).unwrap().wait().unwrap();
+    let session = engine.session("s").user("bob").open().unwrap();
+    session.rewind(Point::seq(at)).unwrap().wait().unwrap();
+    assert_eq!(session.view().unwrap().user_id.as_deref(), Some("bob"));
+    assert!(engine.session("s").user("alice").open().is_err());
+    verified(&engine);
+}
+
+#[test]
+fn a_run_that_a_rewind_left_behind_takes_no_more_messages() {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("s").open().unwrap();
+    record_turn(&session, "q1", "a1");
+    let run = session.run().id("late").start().unwrap();
+    run.push(Message::user("q2")).unwrap().wait().unwrap();
+    session.rewind(Point::run(1)).unwrap().wait().unwrap();
+    let error = run.push(Message::assistant("a2")).unwrap().wait().unwrap_err();
+    assert!(error.to_string().contains("left behind"), "{error}");
+    // Its number and its id are free again.
+    let run = session.run().id("late").start().unwrap();
+    run.push(Message::user("q3")).unwrap();
+    run.complete(Metrics::default()).unwrap().wait().unwrap();
+    assert_eq!(all_messages(&session), ["q1", "a1", "q3"]);
+    verified(&engine);
+}
+
+#[test]
+fn a_run_under_way_at_the_point_is_interrupted_and_can_be_resumed() {
+    let disk = Disk::new();
+    let engine = disk.open();
+    let session = engine.session("s").open().unwrap();
+    let run = session.start_run().unwrap();
+    let at = run.push(Message::user("q1")).unwrap().wait().unwrap().last_seq;
+    run.push(Message::assistant("wrong")).unwrap().wait().unwrap();
+    session.rewind(Point::seq(at)).unwrap().wait().unwrap();
+    let error = run.push(Message::assistant("more")).unwrap().wait().unwrap_err();
+    assert!(error.to_string().contains("INTERRUPTED"), "{error}");
+    run.resume().unwrap().wait().unwrap();
+    run.push(Message::assistant("right")).unwrap().wait().unwrap();
+    assert_eq!(all_messages(&session), ["q1", "right"]);
+    drop((run, session, engine));
+    // Only the run that counts is under way when its process ends.
+    let engine = disk.open();
+    let session = engine.session("s").open().unwrap();
+    let runs = session.at(Point::Head).unwrap().runs().unwrap();
+    assert_eq!(runs.iter().map(|run| run.status).collect::<Vec<_>>(), [RunStatus::Interrupted]);
+    verified(&engine);
+}
+
+#[test]
+fn an_event_that_was_left_behind_is_still_stored_only_once() {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("s").open().unwrap();
+    let record = || {
+        let run = session.run().id("r").record([Message::user("q")], Metrics::default());
+        run.unwrap().wait().unwrap()
+    };
+    let first = record();
+    session.rewind(Point::seq(1)).unwrap().wait().unwrap();
+    let again = record();
+    assert!(again.is_duplicate);
+    assert_eq!((again.first_seq, again.last_seq), (first.first_seq, first.last_seq));
+    let fork = session.fork(Point::seq(first.last_seq)).open().unwrap();
+    assert_eq!(all_messages(&fork), ["q"]);
+}
+
+/// A log that counts the records it hands out.
+#[derive(Debug, Default)]
+struct Counting(MemoryLog, AtomicUsize);
+
+impl Log for Counting {
+    fn get(&self, key: &[u8]) -> sessionlog::Result<Option<Vec<u8>>> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.get(key)
+    }
+    fn page(&self, range: &Range, limit: PageLimit) -> sessionlog::Result<Vec<Record>> {
+        let page = self.0.page(range, limit)?;
+        self.1.fetch_add(1 + page.len(), Ordering::Relaxed);
+        Ok(page)
+    }
+    fn append(&self, batch: &Batch, durability: Durability, mark: u64) -> sessionlog::Result<()> {
+        self.0.append(batch, durability, mark)
+    }
+    fn apply(&self, batch: &Batch) -> sessionlog::Result<()> {
+        self.0.apply(batch)
+    }
+    fn durable_mark(&self) -> sessionlog::Result<Option<u64>> {
+        self.0.durable_mark()
+    }
+    fn disk_bytes(&self) -> sessionlog::Result<u64> {
+        self.0.disk_bytes()
+    }
+}
+
+#[test]
+fn forking_and_going_back_read_no_more_of_a_long_session_than_of_a_short_one() {
+    let reads = |turns: usize| {
+        let log = Arc::new(Counting::default());
+        let engine = Engine::builder().open_log(log.clone()).unwrap();
+        let session = engine.session("s").open().unwrap();
+        for turn in 0..turns {
+            record_turn(&session, &format!("q{turn}"), "a");
+        }
+        // A snapshot may still be under way; the next append waits for it.
+        session.rename("s").unwrap().wait().unwrap();
+        let before = log.1.load(Ordering::Relaxed);
+        let fork = session.fork(Point::Head).open().unwrap();
+        fork.window().messages().unwrap();
+        session.rewind(Point::run(5)).unwrap().wait().unwrap();
+        session.window().messages().unwrap();
+        log.1.load(Ordering::Relaxed) - before
+    };
+    let (short, long) = (reads(128), reads(1_280));
+    // Both sessions end half-way between two snapshots.
+    assert!(long < short + 50, "{short} records, then {long}");
+}
+
+// ---- properties
+
+/// What happened, as a model keeps it: seq is the place in the list, from 1.
+#[derive(Debug, Clone)]
+enum Happened {
+    Created,
+    Forked,
+    Started,
+    Said(String),
+    Finished(u64),
+    Interrupted,
+    Renamed(String),
+    Set(String, u64),
+    Other,
+    WentBack { to: usize, left_behind: u64 },
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Seen {
+    name: Option<String>,
+    state: serde_json::Map<String, serde_json::Value>,
+    messages: Vec<String>,
+    runs: u64,
+    spent: u64,
+    left_behind: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Model(Vec<Happened>);
+
+impl Model {
+    /// The seqs that count at a seq, straight from the definition.
+    fn live(&self, seq: usize) -> Vec<usize> {
+        let (mut live, mut at) = (Vec::new(), seq);
+        while at > 0 {
+            live.push(at);
+            at = match self.0[at - 1] {
+                Happened::WentBack { to, .. } => to,
+                _ => at - 1,
+            };
+        }
+        live.reverse();
+        live
+    }
+
+    fn seen(&self, seq: usize) -> Seen {
+        let mut seen = Seen::default();
+        for at in self.live(seq) {
+            match &self.0[at - 1] {
+                Happened::Started => seen.runs += 1,
+                Happened::Said(text) => seen.messages.push(text.clone()),
+                Happened::Finished(spent) => seen.spent += spent,
+                Happened::Renamed(name) => seen.name = Some(name.clone()),
+                Happened::Set(key, value) => {
+                    seen.state.insert(key.clone(), json!(value));
+                }
+                Happened::WentBack { left_behind, .. } => seen.left_behind = *left_behind,
+                Happened::Forked => seen.left_behind = 0,
+                _ => {}
+            }
+        }
+        seen
+    }
+
+    fn has_open_run(&self, seq: usize) -> bool {
+        let mut open = false;
+        for at in self.live(seq) {
+            match self.0[at - 1] {
+                Happened::Started => open = true,
+                Happened::Finished(..) | Happened::Interrupted => open = false,
+                _ => {}
+            }
+        }
+        open
+    }
+
+    /// The seqs at which the runs that count at the end end.
+    fn run_ends(&self) -> Vec<usize> {
+        let mut ends = Vec::new();
+        for at in self.live(self.0.len()) {
+            match self.0[at - 1] {
+                Happened::Started => ends.push(at),
+                Happened::Finished(..) | Happened::Interrupted => *ends.last_mut().unwrap() = at,
+                _ => {}
+            }
+        }
+        ends
+    }
+
+    fn go_back(&mut self, to: usize) {
+        let (now, there) = (self.seen(self.0.len()), self.seen(to));
+        let left_behind = now.spent + now.left_behind - there.spent;
+        self.0.push(Happened::WentBack { to, left_behind });
+        if self.has_open_run(to) {
+            self.0.push(Happened::Interrupted);
+        }
+    }
+
+    fn fork(&self, at: usize) -> Self {
+        let mut fork = Self(self.0[..at].to_vec());
+        fork.0.push(Happened::Forked);
+        if self.has_open_run(at) {
+            fork.0.push(Happened::Interrupted);
+        }
+        fork
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Turn(u64),
+    Rename(u8),
+    Set(u8, u64),
+    /// Many events at once, so that snapshots lie between.
+    Fill(usize),
+    /// A session, and where in it, in 1/256 of its length.
+    Rewind(u8),
+    Fork(u8),
+    Reopen,
+}
+
+fn ops() -> impl Strategy<Value = Vec<(u8, Op)>> {
+    let op = prop_oneof![
+        4 => (1_u64..100).prop_map(Op::Turn),
+        2 => any::<u8>().prop_map(Op::Rename),
+        2 => (0_u8..3, any::<u64>()).prop_map(|(key, value)| Op::Set(key, value)),
+        2 => (1_usize..300).prop_map(Op::Fill),
+        3 => any::<u8>().prop_map(Op::Rewind),
+        2 => any::<u8>().prop_map(Op::Fork),
+        1 => Just(Op::Reopen),
+    ];
+    prop::collection::vec((any::<u8>(), op), 1..25)
+}
+
+fn place(model: &Model, part: u8) -> usize {
+    (1 + model.0.len() * usize::from(part) / 256).min(model.0.len())
+}
+
+fn apply(engine: &Engine, models: &mut Vec<Model>, (which, op): &(u8, Op), runs: &mut usize) {
+    let number = usize::from(*which) % models.len();
+    let session = engine.session(format!("s{number}")).open_existing().unwrap();
+    let model = &mut models[number];
+    match op {
+        Op::Turn(spent) => {
+            *runs += 1;
+            let text = format!("message {runs}");
+            let run = session.run().record([Message::user(&*text)], Metrics::tokens(*spent, 0));
+            run.unwrap().wait().unwrap();
+            model.0.push(Happened::Started);
+            model.0.push(Happened::Said(text));
+            model.0.push(Happened::Finished(*spent));
+        }
+        Op::Rename(name) => {
+            session.rename(format!("name {name}")).unwrap().wait().unwrap();
+            model.0.push(Happened::Renamed(format!("name {name}")));
+        }
+        Op::Set(key, value) => {
+            let patch = StatePatch::new().set([format!("k{key}")], json!(value));
+            session.patch_state(patch).unwrap().wait().unwrap();
+            model.0.push(Happened::Set(format!("k{key}"), *value));
+        }
+        Op::Fill(count) => {
+            let data = Json::from(json!(0));
+            let events = (0..*count)
+                .map(|_| NewEvent::new(Custom { kind: "fill".into(), data: data.clone() }));
+            session.append(events).unwrap().wait().unwrap();
+            model.0.extend(std::iter::repeat_n(Happened::Other, *count));
+        }
+        Op::Rewind(part) => {
+            let to = place(model, *part);
+            session.rewind(Point::seq(to as u64)).unwrap().wait().unwrap();
+            model.go_back(to);
+        }
+        Op::Fork(part) => {
+            let at = place(model, *part);
+            let fork = model.fork(at);
+            let id = format!("s{}", models.len());
+            session.fork(Point::seq(at as u64)).id(id).open().unwrap();
+            models.push(fork);
+        }
+        Op::Reopen => {}
+    }
+}
+
+fn compare(session: &Session, model: &Model, seq: usize) {
+    let there = session.at(Point::seq(seq as u64)).unwrap();
+    let view = there.view();
+    let seen = Seen {
+        name: view.name.clone(),
+        state: view.state.clone(),
+        messages: texts(&there.window().all_runs().messages().unwrap()),
+        runs: view.run_count,
+        spent: view.metrics.input_tokens,
+        left_behind: view.left_behind.input_tokens,
+    };
+    assert_eq!(seen, model.seen(seq), "seq {seq} of {}", session.id());
+    assert_eq!(view.message_count, seen.messages.len() as u64);
+    let of_runs = there.runs().unwrap();
+    assert_eq!(of_runs.len() as u64, seen.runs);
+    let messages: Vec<_> = of_runs.into_iter().flat_map(|run| run.messages).collect();
+    assert_eq!(messages.len(), seen.messages.len());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn sessions_that_branch_are_at_every_point_what_the_definition_says(
+        ops in ops(),
+        points in prop::collection::vec(any::<u8>(), 6),
+    ) {
+        let disk = Disk::new();
+        let mut engine = disk.open();
+        engine.session("s0").open().unwrap();
+        let mut models = vec![Model(vec![Happened::Created])];
+        let mut runs = 0;
+        for op in &ops {
+            if matches!(op.1, Op::Reopen) {
+                drop(engine);
+                engine = disk.open();
+            }
+            apply(&engine, &mut models, op, &mut runs);
+        }
+        for (number, model) in models.iter().enumerate() {
+            let session = engine.session(format!("s{number}")).open_existing().unwrap();
+            prop_assert_eq!(session.seq().unwrap(), model.0.len() as u64);
+            compare(&session, model, model.0.len());
+            for point in &points {
+                compare(&session, model, place(model, *point));
+            }
+            for (number, end) in (1..).zip(model.run_ends()) {
+                prop_assert_eq!(session.at(Point::run(number)).unwrap().seq(), end as u64);
+            }
+            let mut replay = session.replay().unwrap().map(Result::unwrap);
+            let last = replay.by_ref().last().unwrap();
+            prop_assert_eq!(&*last.view, &session.view().unwrap());
+            let went_back = session.events(Point::Head).unwrap()
+                .filter(|event| event.as_ref().unwrap().body.kind() == EventKind::RewoundTo).count();
+            let wanted = model.0.iter()
+                .filter(|happened| matches!(happened, Happened::WentBack { .. })).count();
+            prop_assert_eq!(went_back, wanted);
+        }
+        verified(&engine);
+        drop(engine);
+        verified(&disk.open());
+    }
+}
