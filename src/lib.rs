@@ -111,8 +111,8 @@ pub use message::{
 #[cfg(feature = "sled")]
 pub use panics::is_quiet_panic;
 pub use projection::{
-    ForkPoint, Import, OpenRun, Projection, RunView, Runs, SessionView, Summary, run_record,
-    session_record,
+    Change, Diff, DiffEnd, ForkPoint, Import, MessageChange, OpenRun, Projection, RunView, Runs,
+    SessionView, Side, Summary, ValueChange, run_record, session_record,
 };
 pub use replay::{Point, Replay, Step};
 pub use stream::Events;

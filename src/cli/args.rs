@@ -132,6 +132,33 @@ Examples:
   sessionlog replay chat-1
   sessionlog replay chat-1 --to run:2")]
     Replay(ReplayArgs),
+    /// Compare two points of a session, or of two sessions
+    #[command(after_help = "\
+Examples:
+  sessionlog diff chat-1 run:2 head
+  sessionlog diff chat-1 head head --with chat-2")]
+    Diff(DiffArgs),
+    /// Begin a new session with what another was at a point
+    #[command(after_help = "\
+The past is shared, not copied. A run that was under way at the point is interrupted in the fork.
+
+Examples:
+  sessionlog fork chat-1
+  sessionlog fork chat-1 --at run:2 --id chat-1-again")]
+    Fork(ForkArgs),
+    /// Show the tree of sessions that were forked from one another
+    #[command(after_help = "\
+Examples:
+  sessionlog forks chat-1")]
+    Forks(ForksArgs),
+    /// Go back inside a session; what came after stays readable
+    #[command(after_help = "\
+Nothing is removed: going back is an event, and going back to before it undoes it.
+
+Examples:
+  sessionlog rewind chat-1 --to run:2
+  sessionlog rewind chat-1 --to 42")]
+    Rewind(RewindArgs),
     /// Name a session
     #[command(after_help = "\
 Examples:
@@ -309,6 +336,48 @@ pub(super) struct ReplayArgs {
     pub(super) session: String,
     /// Where to stop
     #[arg(long, value_name = "POINT", default_value = "head")]
+    pub(super) to: Point,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DiffArgs {
+    /// The session
+    pub(super) session: String,
+    /// The point to compare
+    #[arg(value_name = "A")]
+    pub(super) from: Point,
+    /// The point to compare it with
+    #[arg(value_name = "B")]
+    pub(super) to: Point,
+    /// The session that B is a point of, if it is another
+    #[arg(long, value_name = "SESSION")]
+    pub(super) with: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ForkArgs {
+    /// The session
+    pub(super) session: String,
+    /// Where
+    #[arg(long, value_name = "POINT", default_value = "head")]
+    pub(super) at: Point,
+    /// The id of the fork; a new one is made up if none is given
+    #[arg(long, value_name = "NEW")]
+    pub(super) id: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ForksArgs {
+    /// The session
+    pub(super) session: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RewindArgs {
+    /// The session
+    pub(super) session: String,
+    /// Where to
+    #[arg(long, value_name = "POINT")]
     pub(super) to: Point,
 }
 

@@ -20,6 +20,10 @@ pub(super) fn words(body: &EventBody) -> String {
         EventBody::MetadataChanged(changed) => changes(&changed.ops),
         EventBody::StateChanged(changed) => changes(&changed.ops),
         EventBody::OwnerChanged(changed) => owner(changed.user_id.as_deref()),
+        EventBody::ForkedFrom(forked) => {
+            format!("{} at seq {}", forked.parent_session_id, forked.seq)
+        }
+        EventBody::RewoundTo(rewound) => format!("seq {}", rewound.seq),
         EventBody::ImportedFrom(import) => format!("{} ({})", import.source, import.format),
         EventBody::RunStarted(started) => started_words(started),
         EventBody::MessageAdded(added) => message(&added.message),
@@ -64,7 +68,7 @@ fn started_words(started: &RunStarted) -> String {
     format!("{}{model}{}", started.run_id, parent.unwrap_or_default())
 }
 
-fn message(message: &Message) -> String {
+pub(super) fn message(message: &Message) -> String {
     let calls =
         message.tool_calls.iter().map(|call| format!("-> {}({})", call.name, call.arguments));
     let parts: Vec<String> = std::iter::once(message.content.text())

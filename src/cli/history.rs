@@ -21,8 +21,12 @@ pub(super) fn run(global: &Global, args: &HistoryArgs, out: &mut Output) -> Resu
         write_json(&window, args.format, out)?;
         return Ok(Outcome::Fine);
     }
-    let messages = window.messages()?;
+    let (messages, repairs) = window.read()?;
     write_messages(&messages, out)?;
+    for repair in &repairs {
+        let repair = text::one_line(&repair.to_string());
+        writeln!(out, "{FAINT}({repair}){FAINT:#}")?;
+    }
     if messages.is_empty() {
         writeln!(out, "{FAINT}no messages{FAINT:#}")?;
     }

@@ -4,9 +4,12 @@ mod args;
 mod completions;
 mod database;
 mod demo;
+mod diff;
 mod event_text;
 mod export;
 mod failure;
+mod fork;
+mod forks;
 mod history;
 mod import;
 mod log;
@@ -15,6 +18,7 @@ mod output;
 mod record;
 mod rename;
 mod replay;
+mod rewind;
 mod sheet;
 mod show;
 mod state;
@@ -63,6 +67,10 @@ fn dispatch(cli: &Cli, out: &mut Output) -> Result<Outcome> {
         Command::History(args) => history::run(global, args, out),
         Command::Log(args) => log::run(global, args, out),
         Command::Replay(args) => replay::run(global, args, out),
+        Command::Diff(args) => diff::run(global, args, out),
+        Command::Fork(args) => fork::run(global, args, out),
+        Command::Forks(args) => forks::run(global, args, out),
+        Command::Rewind(args) => rewind::run(global, args, out),
         Command::Rename(args) => rename::run(global, args, out),
         Command::State(args) => state::run(global, args, out),
         Command::Verify(args) => verify::run(global, args, out),

@@ -27,11 +27,17 @@ pub(super) fn write_view(view: &SessionView, out: &mut Output) -> Result<()> {
     write_field("runs", &format!("{}{open}", text::grouped(view.run_count)), out)?;
     write_field("messages", &messages(view), out)?;
     write_field("spent", &spent(&view.metrics), out)?;
+    if !view.left_behind.is_empty() {
+        write_field("left", &format!("{} in runs left behind", spent(&view.left_behind)), out)?;
+    }
     write_object("state", &view.state, out)?;
     write_object("metadata", &view.metadata, out)?;
     if let Some(summary) = view.summary() {
         let covered = format!("(seq {} to {})", summary.first_seq, summary.last_seq);
         write_field("summary", &format!("{} {covered}", summary.summary), out)?;
+    }
+    if let Some(forked) = &view.forked_from {
+        write_field("forked", &format!("from {} at seq {}", forked.session_id, forked.seq), out)?;
     }
     for import in &view.imports {
         write_field("from", &format!("{} ({})", import.source, import.format), out)?;

@@ -1,15 +1,17 @@
 //! A session as of a point, and the window that ends there.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::session::Session;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::event::RunStatus;
 use crate::message::{Anthropic, Message, Repair, Role, ToolCall, to_anthropic, to_openai};
 use crate::projection::{
-    Projection, RunCount, RunView, Runs, SessionView, Window, session_record, tool_calls,
+    Diff, Projection, RunCount, RunView, Runs, SessionView, Window, session_record, tool_calls,
 };
-use crate::replay::{self, Point};
+use crate::replay::{self, End, Point};
 use crate::stream::LiveEvents;
 
 /// A session as it was at a point. The view is at hand; runs and messages are read when asked
@@ -70,6 +72,37 @@ impl SessionAt {
     /// The tool calls of the newest run first, at most `limit`: `get_tool_calls` of Agno.
     pub fn tool_calls(&self, limit: Option<usize>) -> Result<Vec<ToolCall>> {
         Ok(tool_calls(&self.runs()?, limit))
+    }
+
+    /// What is different at another point, of this session or of another that the other handle
+    /// reaches. The cost follows what lies between them, not what both share.
+    ///
+    /// ```
+    /// use sessionlog::{Engine, Message, Metrics, Point, Side};
+    ///
+    /// let engine = Engine::in_memory()?;
+    /// let session = engine.session("s1").open()?;
+    /// session.record_run([Message::user("Draft one")], Metrics::default())?.wait()?;
+    /// let before = session.at(Point::Head)?;
+    /// session.record_run([Message::user("Draft two")], Metrics::default())?.wait()?;
+    /// let diff = before.diff(&session.at(Point::Head)?)?;
+    /// assert_eq!((diff.messages_in_both, diff.messages.len()), (1, 1));
+    /// assert_eq!(diff.messages[0].side, Side::New);
+    /// # Ok::<(), sessionlog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for a point in another database.
+    pub fn diff(&self, other: &Self) -> Result<Diff> {
+        let (from, to) = (&self.session, &other.session);
+        if !Arc::ptr_eq(from.inner().log(), to.inner().log()) {
+            return Err(Error::invalid("the two points lie in different databases"));
+        }
+        let (from_lineage, _) = from.resolve(&Point::Seq(self.view.seq))?;
+        let (to_lineage, _) = to.resolve(&Point::Seq(other.view.seq))?;
+        let from_end = End { lineage: &from_lineage, view: &self.view };
+        let to_end = End { lineage: &to_lineage, view: &other.view };
+        replay::compare(from.inner().log(), &from_end, &to_end).with_context(|| from.place())
     }
 
     /// The window that ends at this point.

@@ -1,10 +1,13 @@
 //! Views as pure folds of events: the same events give the same view, every time.
 
+mod diff;
 mod history;
 mod record;
 mod runs;
 mod session;
 
+pub(crate) use self::diff::Compared;
+pub use self::diff::{Change, Diff, DiffEnd, MessageChange, Side, ValueChange};
 pub(crate) use self::history::{RunCount, Window, tool_calls};
 pub use self::record::{run_record, session_record};
 pub use self::runs::{RunView, Runs};

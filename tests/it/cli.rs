@@ -10,7 +10,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 18] = [
     "demo",
     "import",
     "record",
@@ -20,6 +20,10 @@ const COMMANDS: [&str; 14] = [
     "history",
     "log",
     "replay",
+    "diff",
+    "fork",
+    "forks",
+    "rewind",
     "rename",
     "state",
     "verify",
@@ -132,6 +136,36 @@ fn send(child: &mut Child, acks: &mut BufReader<ChildStdout>, text: &str) -> u64
 }
 
 // ---- reading
+
+#[test]
+fn the_past_is_forked_gone_back_to_and_compared() {
+    let db = Db::with_samples();
+    let fork = db.json(&["fork", "demo-parcel", "--at", "run:1", "--id", "again"]);
+    assert_eq!(fork["forked_from"]["session_id"], "demo-parcel");
+    let forks = db.json(&["forks", "again"]);
+    let names: Vec<_> = forks["forks"].as_array().unwrap().iter().collect();
+    assert_eq!(
+        (&names[0]["session_id"], &names[1]["session_id"]),
+        (&"demo-parcel".into(), &"again".into())
+    );
+    assert_eq!(db.json(&["show", "again"])["forked_from"], fork["forked_from"]);
+    let before = db.json(&["show", "demo-parcel"]);
+    let there = db.json(&["show", "demo-parcel", "--at", "run:1"]);
+    let seq = db.json(&["rewind", "demo-parcel", "--to", "run:1"]);
+    let now = db.json(&["show", "demo-parcel"]);
+    assert_eq!(now["runs"], there["runs"]);
+    assert_ne!(now["runs"], before["runs"]);
+    let last = (seq["rewound_to"].as_u64().unwrap() + 1).to_string();
+    assert!(db.fine(&["log", "demo-parcel", "--from", &last]).contains("rewound_to"));
+    let diff = db.json(&["diff", "demo-parcel", "head", "head", "--with", "again"]);
+    assert_eq!(diff["messages"].as_array().unwrap().len(), 0);
+    assert!(db.fine(&["diff", "demo-parcel", "start", "head"]).contains("+ "));
+    assert_eq!(db.json(&["verify"])["ok"], true);
+    let words = db.refused(1, &["fork", "demo-parcel", "--id", "again"]);
+    assert!(words.contains("there is another session under this id"), "{words}");
+    db.refused(1, &["rewind", "demo-parcel", "--to", "start"]);
+    db.refused(2, &["rewind", "demo-parcel"]);
+}
 
 #[test]
 fn a_listing_has_the_schemas_fields_and_the_total() {
