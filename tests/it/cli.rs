@@ -1,14 +1,12 @@
 //! The `sessionlog` program from outside: what it prints, what it says when it cannot, and what
 //! it leaves behind when it is killed.
 
-#![expect(clippy::unwrap_used, reason = "the helpers belong to the tests")]
-
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::io::{BufReader, Write};
+use std::path::Path;
 
 use serde_json::Value;
-use tempfile::TempDir;
+
+use crate::support::program::*;
 
 const COMMANDS: [&str; 18] = [
     "demo",
@@ -30,112 +28,6 @@ const COMMANDS: [&str; 18] = [
     "stats",
     "completions",
 ];
-
-struct Db {
-    directory: TempDir,
-}
-
-impl Db {
-    fn empty() -> Self {
-        Self { directory: tempfile::tempdir().unwrap() }
-    }
-
-    /// With the sessions of `demo`: `demo-parcel` of alice, `demo-menu` of bob.
-    fn with_samples() -> Self {
-        let db = Self::empty();
-        db.fine(&["demo"]);
-        db
-    }
-
-    fn path(&self) -> PathBuf {
-        self.directory.path().join("x.db")
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = program();
-        command.arg("--db").arg(self.path()).args(args);
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.command(args).stdin(Stdio::null()).output().unwrap()
-    }
-
-    fn run_with(&self, args: &[&str], input: &[u8]) -> Output {
-        let mut child = piped(&mut self.command(args));
-        // A program that has failed already does not read.
-        let _ = child.stdin.take().unwrap().write_all(input);
-        child.wait_with_output().unwrap()
-    }
-
-    /// Standard output of a run that ends well and has nothing to complain about.
-    fn fine(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert_eq!((code(&output), stderr(&output).as_str()), (0, ""), "{args:?}");
-        stdout(&output)
-    }
-
-    fn json(&self, args: &[&str]) -> Value {
-        let text = self.fine(&[args, &["--json"]].concat());
-        serde_json::from_str(&text).unwrap()
-    }
-
-    /// The one line on standard error of a run that fails.
-    fn refused(&self, status: i32, args: &[&str]) -> String {
-        only_complaint(&self.run(args), status)
-    }
-}
-
-fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sessionlog"));
-    command.env_remove("SESSIONLOG_DB").env_remove("NO_COLOR");
-    command
-}
-
-fn piped(command: &mut Command) -> Child {
-    let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    pipes.spawn().unwrap()
-}
-
-fn only_complaint(output: &Output, status: i32) -> String {
-    let words = stderr(output);
-    assert_eq!((code(output), stdout(output).as_str()), (status, ""), "{words}");
-    assert!(words.starts_with("sessionlog: ") && words.lines().count() == 1, "{words}");
-    words.trim_end().to_owned()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-fn roles(messages: &Value) -> Vec<&str> {
-    messages.as_array().unwrap().iter().map(|message| message["role"].as_str().unwrap()).collect()
-}
-
-fn user_line(text: &str) -> String {
-    format!("{}\n", serde_json::json!({ "role": "user", "content": text }))
-}
-
-/// Sends one message and waits until it is acknowledged.
-fn send(child: &mut Child, acks: &mut BufReader<ChildStdout>, text: &str) -> u64 {
-    let stdin = child.stdin.as_mut().unwrap();
-    stdin.write_all(user_line(text).as_bytes()).unwrap();
-    stdin.flush().unwrap();
-    let mut line = String::new();
-    acks.read_line(&mut line).unwrap();
-    let ack: Value = serde_json::from_str(&line).unwrap();
-    ack.get("seq").and_then(Value::as_u64).unwrap()
-}
-
-// ---- reading
 
 #[test]
 fn the_past_is_forked_gone_back_to_and_compared() {

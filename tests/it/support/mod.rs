@@ -1,5 +1,7 @@
 //! Databases and conversations that tests share.
 
+pub(crate) mod program;
+
 use std::sync::Arc;
 
 use sessionlog::{Engine, HeldClock, Message, Metrics, Session};
