@@ -49,6 +49,10 @@ pub const PAGE_RECORDS_MAX: usize = 256;
 /// Bytes read from a log in one step; one record may exceed it alone.
 pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Events that are looked through to find out whether a writer that saw the session earlier is
+/// late: it holds up the commit thread.
+pub const CONFLICT_EVENTS_MAX: u64 = 4_096;
+
 /// How often an append that follows from what is there is tried while others move the session on.
 pub const CONFLICT_TRIES_MAX: usize = 64;
 

@@ -6,7 +6,7 @@ use crate::codec::{Commitment, EncodedBody};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{
     Created, EventBody, EventKind, ForkedFrom, NewEvent, RewoundTo, RunFinished, RunResumed,
-    RunStatus, check_ops,
+    RunStatus, Touch, check_ops,
 };
 use crate::id::{Digest, EventId, check_name};
 use crate::json::check_depth;
@@ -19,8 +19,25 @@ pub enum Expected {
     /// Nothing: the events join whatever is there.
     #[default]
     Any,
-    /// The session's last seq is this one; 0 for a session that does not exist yet.
+    /// That the session is where the writer saw it: its last seq is this one; 0 for a session
+    /// that does not exist yet.
     Seq(u64),
+    /// That nothing which the events change was changed behind this seq. What others write at
+    /// the same time is fine as long as it does not meet:
+    ///
+    /// | events of two writers | meet if they are about |
+    /// |---|---|
+    /// | renames, changes of owner, summaries, policies, imports | the same of these |
+    /// | changes of state, of metadata | the same key, or one inside of the other |
+    /// | all events of runs | the same run |
+    /// | custom events | the same kind |
+    /// | rewinds, compaction, erasure, deletion | always |
+    ///
+    /// What does not meet commutes: the session is the same in whichever order it came.
+    /// A writer that is more than
+    /// [`limits::CONFLICT_EVENTS_MAX`](crate::limits::CONFLICT_EVENTS_MAX) events behind is
+    /// late in any case.
+    Unchanged(u64),
 }
 
 /// An append, ready to be placed.
@@ -41,6 +58,7 @@ pub(crate) struct Prepared {
     pub(crate) commitment: Commitment,
     pub(crate) id: Option<EventId>,
     pub(crate) run: Digest,
+    pub(crate) touch: Touch,
     pub(crate) effect: Effect,
 }
 
@@ -112,8 +130,9 @@ impl Prepared {
         }
         let encoded = EncodedBody::encode(&body)?;
         let commitment = Commitment::to(&salt, &encoded.bytes);
+        let touch = Touch::of(&body, run);
         let effect = Effect::of(body, !run.is_none());
-        Ok(Self { body: encoded, salt, commitment, id, run, effect })
+        Ok(Self { body: encoded, salt, commitment, id, run, touch, effect })
     }
 }
 

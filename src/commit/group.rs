@@ -10,11 +10,13 @@ use super::tail::Tail;
 use super::ticket::Receipt;
 use crate::codec::{Frame, GroupLink, Link, group_link};
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::Touch;
 use crate::id::{Digest, EventId};
 use crate::index::{GroupRecord, stored_seq};
-use crate::limits::{GROUP_BYTES_MAX, SNAPSHOT_EVENTS};
+use crate::limits::{CONFLICT_EVENTS_MAX, GROUP_BYTES_MAX, SNAPSHOT_EVENTS};
 use crate::log::{Batch, Log, key};
 use crate::snapshot::Due;
+use crate::stream::Events;
 
 /// Where the log ends.
 #[derive(Debug, Clone, Copy)]
@@ -39,8 +41,16 @@ pub(crate) struct Group<'a> {
     counts: HashMap<Vec<u8>, u64>,
     /// Of events under callers' ids: seq and position.
     ids: HashMap<(Digest, EventId), (u64, u64)>,
+    /// What this group has changed of each session, and from which seq on.
+    touched: HashMap<Digest, Touched>,
     /// Where snapshots fall due.
     due: Vec<Due>,
+}
+
+/// What a group has changed of a session.
+struct Touched {
+    first_seq: u64,
+    touches: Vec<(u64, Touch)>,
 }
 
 /// A group that is ready to be applied.
@@ -63,6 +73,7 @@ impl<'a> Group<'a> {
             commits: Vec::new(),
             counts: HashMap::new(),
             ids: HashMap::new(),
+            touched: HashMap::new(),
             due: Vec::new(),
         }
     }
@@ -87,6 +98,9 @@ impl<'a> Group<'a> {
             return self.receipt_of_duplicate(tail, &stored);
         }
         check_expected(tail, append, &fresh)?;
+        if let Expected::Unchanged(seen) = append.expected {
+            self.check_unchanged(tail, seen, &fresh)?;
+        }
         let site = Site {
             log: self.log,
             log_id: self.log_id,
@@ -95,7 +109,38 @@ impl<'a> Group<'a> {
             counts: &self.counts,
         };
         let commit = Commit::place(&site, tail.clone(), append, &fresh)?;
-        Ok(self.accept(tail, append.session, commit))
+        let receipt = self.accept(tail, append.session, commit);
+        let touched = self.touched.entry(append.session).or_insert_with(|| {
+            let touches = Vec::new();
+            Touched { first_seq: receipt.first_seq, touches }
+        });
+        let fresh = fresh.iter().map(|event| event.touch.clone());
+        touched.touches.extend((receipt.first_seq..).zip(fresh));
+        Ok(receipt)
+    }
+
+    /// Checks that what came behind a seq does not meet what is to be appended.
+    fn check_unchanged(&self, tail: &Tail, seen: u64, fresh: &[&Prepared]) -> Result<()> {
+        let conflict = || Error::new(ErrorKind::Conflict { expected: seen, actual: tail.seq });
+        if seen > tail.seq || tail.seq - seen > CONFLICT_EVENTS_MAX {
+            return Err(conflict());
+        }
+        let meets = |seq: u64, touch: &Touch| {
+            let meets = seq > seen && fresh.iter().any(|event| event.touch.meets(touch));
+            if meets {
+                Err(conflict().context(format!("seq {seq} changed the same")))
+            } else {
+                Ok(())
+            }
+        };
+        let here = self.touched.get(&tail.session);
+        let last_stored = here.map_or(tail.seq, |touched| touched.first_seq - 1);
+        for event in Events::new(self.log, &tail.lineage(), seen + 1, last_stored) {
+            let event = event?;
+            meets(event.seq, &Touch::of(&event.body, event.run))?;
+        }
+        let here = here.map(|touched| touched.touches.as_slice()).unwrap_or_default();
+        here.iter().try_for_each(|(seq, touch)| meets(*seq, touch))
     }
 
     /// The seqs of events that are there already, under ids that the caller gave.

@@ -140,7 +140,7 @@ impl Session {
     /// start: before its first event there is no session.
     #[expect(clippy::needless_pass_by_value, reason = "a point reads best where it stands")]
     pub fn rewind(&self, point: Point) -> Result<Ticket> {
-        self.decide(|| self.rewind_events(&point))
+        self.decide(Expected::Seq, || self.rewind_events(&point))
     }
 
     fn rewind_events(&self, point: &Point) -> Result<Vec<NewEvent>> {

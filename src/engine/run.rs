@@ -1,7 +1,7 @@
 //! One interaction, written as it happens.
 
 use super::session::Session;
-use crate::commit::Ticket;
+use crate::commit::{Expected, Ticket};
 use crate::error::Result;
 use crate::event::{
     EventBody, MessageAdded, NewEvent, RunFinished, RunPaused, RunResumed, RunStarted, RunStatus,
@@ -144,7 +144,7 @@ impl Run {
     /// counted once, whatever it reports when it ends.
     pub fn resume(&self) -> Result<Ticket> {
         let run_id = &self.run_id;
-        self.session.decide(|| {
+        self.session.decide(Expected::Unchanged, || {
             let counted = self.session.counted_metrics(run_id)?;
             let resumed = RunResumed { run_id: run_id.clone(), counted };
             Ok(vec![NewEvent::in_run(run_id, resumed)])

@@ -20,7 +20,7 @@ use crate::limits::CONFLICT_TRIES_MAX;
 use crate::message::{Message, Metrics};
 use crate::projection::{SessionView, Summary};
 use crate::replay::{Point, Replay};
-use crate::snapshot;
+use crate::snapshot::{self, Snapshot};
 use crate::stream::{Events, LiveEvents};
 
 /// A session, open under someone's access. Cheap to clone, usable from many threads.
@@ -36,12 +36,22 @@ pub struct Session {
     access: Access,
     /// The last append through this handle, its clones and its runs.
     last: Arc<Mutex<Option<Ticket>>>,
+    /// The last view of the head, for the handle and its clones. Never served as it is: what was
+    /// appended since, by whomever, is folded in first.
+    cached: Arc<Mutex<Option<Snapshot>>>,
 }
 
 impl Session {
     pub(super) fn new(engine: Engine, session_id: &str, access: Access) -> Self {
         let key = Digest::of_session(session_id);
-        Self { engine, key, id: session_id.into(), access, last: Arc::default() }
+        Self {
+            engine,
+            key,
+            id: session_id.into(),
+            access,
+            last: Arc::default(),
+            cached: Arc::default(),
+        }
     }
 
     /// The session's id.
@@ -149,8 +159,24 @@ impl Session {
     // ---- reading
 
     /// The session as it is now: everything but its runs and messages.
+    ///
+    /// The handle keeps what it folded, so a view costs what was appended since the last one,
+    /// through whichever handle.
     pub fn view(&self) -> Result<SessionView> {
-        Ok(self.at(Point::Head)?.into_view())
+        self.view_now().with_context(|| self.place())
+    }
+
+    fn view_now(&self) -> Result<SessionView> {
+        let (lineage, head) = self.head()?;
+        let log = self.inner().log();
+        let cached = self.lock_cached().take();
+        let now = match cached {
+            Some(cached) => cached.advanced(log, &lineage, head)?,
+            None => Snapshot::at(log, &lineage, head)?,
+        };
+        let view = now.view.clone();
+        *self.lock_cached() = Some(now);
+        Ok(view)
     }
 
     /// The session as it was at a point.
@@ -208,15 +234,16 @@ impl Session {
         Ok(self.view()?.summary().cloned())
     }
 
-    /// Appends what follows from the session as it is, and looks again if it has moved on
-    /// meanwhile. The ticket is decided when this returns.
+    /// Appends what follows from the session as it is, and looks again if what the writer
+    /// insists on no longer holds. The ticket is decided when this returns.
     pub(super) fn decide(
         &self,
+        insist: fn(u64) -> Expected,
         mut events: impl FnMut() -> Result<Vec<NewEvent>>,
     ) -> Result<Ticket> {
         let mut tries = 1;
         loop {
-            let seen = Expected::Seq(self.seq()?);
+            let seen = insist(self.seq()?);
             let ticket = self.append_expecting(seen, events()?)?;
             match ticket.share().wait() {
                 Err(error)
@@ -318,6 +345,10 @@ impl Session {
 
     pub(crate) fn place(&self) -> String {
         format!("session {}", self.id)
+    }
+
+    fn lock_cached(&self) -> MutexGuard<'_, Option<Snapshot>> {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_last(&self) -> MutexGuard<'_, Option<Ticket>> {

@@ -3,6 +3,7 @@
 mod json;
 mod kind;
 mod state;
+mod touch;
 
 pub use self::kind::{
     Compacted, ContextRecorded, Created, Custom, Deleted, Erased, EventBody, EventKind, ForkedFrom,
@@ -12,6 +13,7 @@ pub use self::kind::{
 };
 pub(crate) use self::state::check_ops;
 pub use self::state::{StateOp, StatePatch, apply_ops};
+pub(crate) use self::touch::Touch;
 
 use crate::id::{Digest, EventId};
 

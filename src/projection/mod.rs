@@ -5,6 +5,8 @@ mod history;
 mod record;
 mod runs;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::diff::Compared;
 pub use self::diff::{Change, Diff, DiffEnd, MessageChange, Side, ValueChange};

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::event::EventBody;
 use crate::id::Digest;
 use crate::index::{Lineage, Rewind, Stretch, last_rewind, newest};
+use crate::limits::SNAPSHOT_EVENTS;
 use crate::log::{Batch, Log, key};
 use crate::projection::{Projection, SessionView};
 use crate::stream::Events;
@@ -82,6 +83,22 @@ impl Snapshot {
             snapshot.fold(Events::new(log, lineage, first, last))?;
         }
         Ok(snapshot)
+    }
+
+    /// The view after a later seq, from this one on where no rewind lies between.
+    pub(crate) fn advanced(
+        mut self,
+        log: &Arc<dyn Log>,
+        lineage: &Lineage,
+        seq: u64,
+    ) -> Result<Self> {
+        let rewind = last_rewind(&**log, lineage, seq)?;
+        let is_ahead = self.view.seq > seq || seq - self.view.seq > SNAPSHOT_EVENTS;
+        if is_ahead || rewind.is_some_and(|rewind| rewind.at > self.view.seq) {
+            return Self::at(log, lineage, seq);
+        }
+        self.fold(Events::after(log, lineage, self.view.seq, self.link, seq))?;
+        Ok(self)
     }
 
     /// Where the session will be after a rewind: the view at the seq it goes to.

@@ -19,3 +19,4 @@ mod sessions;
 mod support;
 mod tidy;
 mod time_travel;
+mod writers;

@@ -98,7 +98,8 @@ impl Model {
 
     fn go_back(&mut self, to: usize) {
         let (now, there) = (self.seen(self.0.len()), self.seen(to));
-        let left_behind = now.spent + now.left_behind - there.spent;
+        // A fork does not count what its parent left behind, and can still go back to it.
+        let left_behind = (now.spent + now.left_behind).saturating_sub(there.spent);
         self.0.push(Happened::WentBack { to, left_behind });
         if self.has_open_run(to) {
             self.0.push(Happened::Interrupted);
