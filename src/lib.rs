@@ -29,6 +29,7 @@
 //! - [`Run`]: one interaction, written as it happens. Every write returns a [`Ticket`].
 //! - [`SessionWindow`]: the part of the history that goes to the model, always legal to send.
 //! - [`SessionAt`] and [`Replay`]: the past, at a [`Point`] or step by step.
+//! - [`Subscription`]: events as they come, after those that are there.
 //! - [`Error`]: what went wrong and where, with an [`ErrorKind`] to match on.
 //!
 //! # Durability
@@ -45,7 +46,8 @@
 //!   own, through [`EngineBuilder::open_log`].
 //! - `cli` (default): the `sessionlog` program. A library user turns it off:
 //!   `default-features = false, features = ["sled"]`.
-//! - `tokio`: `Engine::blocking`, which awaits a read. Writes await without it.
+//! - `tokio`: `Engine::blocking`, which awaits a read, and subscriptions as async streams. Writes
+//!   await without it.
 //! - `testing`: the contract of a log as a suite to run against a backend of one's own.
 //!
 //! # Limits
@@ -89,9 +91,11 @@ pub use access::Access;
 pub use catalog::{SessionPage, SessionQuery, SortBy, SortOrder};
 pub use clock::{Clock, HeldClock, SystemClock};
 pub use commit::{Expected, Receipt, Ticket};
+#[cfg(feature = "tokio")]
+pub use engine::SubscriptionStream;
 pub use engine::{
-    Engine, EngineBuilder, Fork, ForkBuilder, KindStats, Run, RunBuilder, Session, SessionAt,
-    SessionBuilder, SessionWindow, Stats,
+    Delivery, Engine, EngineBuilder, Fork, ForkBuilder, KindStats, LoggedEvent, Run, RunBuilder,
+    Session, SessionAt, SessionBuilder, SessionWindow, Stats, Subscription,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use event::{

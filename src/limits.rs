@@ -56,6 +56,10 @@ pub const CONFLICT_EVENTS_MAX: u64 = 4_096;
 /// How often an append that follows from what is there is tried while others move the session on.
 pub const CONFLICT_TRIES_MAX: usize = 64;
 
+/// Events a subscriber that had caught up may be behind before it is told so, unless it says
+/// otherwise.
+pub const SUBSCRIBER_LAG_EVENTS: u64 = 1_024;
+
 /// Forks of forks: how many streams may hold a session's events.
 pub const FORK_DEPTH_MAX: usize = 256;
 

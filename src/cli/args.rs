@@ -124,7 +124,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   sessionlog log chat-1
-  sessionlog log chat-1 --from 100 --to 120 --json")]
+  sessionlog log chat-1 --from 100 --to 120 --json
+  sessionlog log chat-1 --follow            beside the process that writes it")]
     Log(LogArgs),
     /// Step through a session: what each event changed, and what it came to
     #[command(after_help = "\
@@ -328,6 +329,9 @@ pub(super) struct LogArgs {
     /// The last event
     #[arg(long, value_name = "SEQ")]
     pub(super) to: Option<u64>,
+    /// Go on with what other processes append, until interrupted; --json prints one event a line
+    #[arg(long, short, conflicts_with = "to")]
+    pub(super) follow: bool,
 }
 
 #[derive(Debug, Args)]

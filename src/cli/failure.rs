@@ -35,6 +35,12 @@ impl Failure {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 
+    /// Whether it may come of reading what somebody writes to at the same time.
+    pub(super) fn may_pass(&self) -> bool {
+        let (Self::Engine(error) | Self::At(_, error)) = self else { return false };
+        matches!(error.kind(), ErrorKind::Corrupt { .. } | ErrorKind::Io { .. })
+    }
+
     pub(super) fn words(words: impl Into<String>) -> Self {
         Self::Words(words.into())
     }

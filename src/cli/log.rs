@@ -8,10 +8,14 @@ use sessionlog::{Digest, Event, EventBody, Json, Point, RunResumed, RunStarted, 
 use super::args::{Global, LogArgs};
 use super::event_text;
 use super::failure::{Failure, Outcome, Result};
+use super::follow::follow;
 use super::output::Output;
 use super::text;
 
 pub(super) fn run(global: &Global, args: &LogArgs, out: &mut Output) -> Result<Outcome> {
+    if args.follow {
+        return follow_events(global, args, out);
+    }
     let session = global.session(&args.session)?;
     let head = session.seq()?;
     let last_seq = args.to.map_or(head, |to| to.min(head));
@@ -23,12 +27,30 @@ pub(super) fn run(global: &Global, args: &LogArgs, out: &mut Output) -> Result<O
         return Ok(Outcome::Fine);
     }
     for event in events {
-        let event = event?;
-        let (seq, kind) = (event.seq, event.body.kind().as_str());
-        let (at, words) = (text::time(event.recorded_at_us), event_text::words(&event.body));
-        out.line(format!("{seq:>6}  {at}  {kind:<16}  {words}").trim_end())?;
+        write_event(&event?, out)?;
     }
     Ok(Outcome::Fine)
+}
+
+fn follow_events(global: &Global, args: &LogArgs, out: &mut Output) -> Result<Outcome> {
+    let mut runs = None;
+    follow(global, &args.session, args.from, out, |session, event, out| {
+        if !out.is_json() {
+            return write_event(event, out);
+        }
+        let runs = match &mut runs {
+            Some(runs) => runs,
+            none => none.insert(RunNames::before(session, event.seq)?),
+        };
+        out.json(&runs.entry(event))
+    })?;
+    Ok(Outcome::Fine)
+}
+
+fn write_event(event: &Event, out: &mut Output) -> Result<()> {
+    let (seq, kind) = (event.seq, event.body.kind().as_str());
+    let (at, words) = (text::time(event.recorded_at_us), event_text::words(&event.body));
+    out.line(format!("{seq:>6}  {at}  {kind:<16}  {words}").trim_end())
 }
 
 /// An event as JSON.

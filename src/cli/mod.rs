@@ -8,6 +8,7 @@ mod diff;
 mod event_text;
 mod export;
 mod failure;
+mod follow;
 mod fork;
 mod forks;
 mod history;

@@ -5,13 +5,13 @@ mod append;
 mod branch;
 mod group;
 mod place;
+mod published;
 mod tail;
 mod thread;
 mod ticket;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use crossbeam_channel::{Sender, TrySendError};
 pub(crate) use self::append::Append;
 pub use self::append::Expected;
 pub(crate) use self::group::Head;
+pub(crate) use self::published::Published;
 pub use self::ticket::{Receipt, Ticket};
 
 use self::tail::Tails;
@@ -34,7 +35,7 @@ use crate::log::{Durability, Log};
 pub(crate) struct Committer {
     queue: Sender<Request>,
     thread: Option<JoinHandle<()>>,
-    published: Arc<AtomicU64>,
+    published: Arc<Published>,
 }
 
 impl Committer {
@@ -46,7 +47,7 @@ impl Committer {
         head: Head,
     ) -> Result<Self> {
         let (queue, receiver) = crossbeam_channel::bounded(QUEUE_APPENDS_MAX);
-        let published = Arc::new(AtomicU64::new(head.position));
+        let published = Arc::new(Published::new(head.position));
         let thread = CommitThread {
             log,
             clock,
@@ -80,9 +81,9 @@ impl Committer {
         queue(|append| self.try_append(append), append)
     }
 
-    /// The last position that readers may see.
-    pub(crate) fn published(&self) -> u64 {
-        self.published.load(Ordering::Acquire)
+    /// How far readers may see.
+    pub(crate) fn published(&self) -> &Arc<Published> {
+        &self.published
     }
 }
 
@@ -124,6 +125,7 @@ impl Drop for Committer {
             // A panic of the thread has nothing to add here: its writers got their errors.
             drop(thread.join());
         }
+        self.published.close();
     }
 }
 

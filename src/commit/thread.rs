@@ -1,12 +1,12 @@
 //! The commit thread: wait, drain what waits, place it, append it, then answer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_channel::Receiver;
 
 use super::append::Append;
 use super::group::{Group, Head, Placed};
+use super::published::Published;
 use super::tail::Tails;
 use super::ticket::{Receipt, Resolver};
 use crate::clock::Clock;
@@ -29,8 +29,8 @@ pub(super) struct CommitThread {
     pub(super) log_id: [u8; 16],
     pub(super) durability: Durability,
     pub(super) head: Head,
-    /// The last position that readers may see.
-    pub(super) published: Arc<AtomicU64>,
+    /// How far readers may see.
+    pub(super) published: Arc<Published>,
     pub(super) queue: Receiver<Request>,
     pub(super) tails: Tails,
     /// Set by the first write that failed: what is on disk is not known any more.
@@ -89,7 +89,7 @@ impl CommitThread {
         self.log.append(&batch, self.durability, head.position)?;
         self.head = head;
         // Published after the sync: no reader sees an event that a crash could take back.
-        self.published.store(head.position, Ordering::Release);
+        self.published.move_to(head.position);
         Ok(due)
     }
 

@@ -8,7 +8,7 @@ use super::{Engine, Inner};
 use crate::access::Access;
 use crate::clock::{Clock, SystemClock};
 use crate::codec::{FORMAT_VERSION, GroupLink};
-use crate::commit::{Append, Committer, Expected, Head};
+use crate::commit::{Append, Committer, Expected, Head, Published};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{NewEvent, RunFinished, RunStatus};
 use crate::index::{GroupRecord, RunRecord, Timeline};
@@ -100,7 +100,8 @@ impl EngineBuilder {
         let meta = self.load_meta(&*log)?;
         let head = load_head(&*log)?;
         if self.salvage {
-            let inner = Inner { committer: None, log, opened_at: head.position };
+            let published = Arc::new(Published::closed_at(head.position));
+            let inner = Inner { committer: None, log, published };
             return Ok(Engine { inner: Arc::new(inner) });
         }
         check_mark(&*log, head.position)?;
@@ -109,7 +110,8 @@ impl EngineBuilder {
             .into_bytes();
         let committer =
             Committer::start(Arc::clone(&log), self.clock, log_id, self.durability, head)?;
-        let inner = Inner { committer: Some(committer), log, opened_at: head.position };
+        let published = Arc::clone(committer.published());
+        let inner = Inner { committer: Some(committer), log, published };
         interrupt_open_runs(&inner)?;
         Ok(Engine { inner: Arc::new(inner) })
     }

@@ -7,6 +7,7 @@ mod open;
 mod run;
 mod session;
 mod stats;
+mod subscribe;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,9 +19,12 @@ pub use self::open::SessionBuilder;
 pub use self::run::{Run, RunBuilder};
 pub use self::session::Session;
 pub use self::stats::{KindStats, Stats};
+#[cfg(feature = "tokio")]
+pub use self::subscribe::SubscriptionStream;
+pub use self::subscribe::{Delivery, LoggedEvent, Subscription};
 
 use crate::catalog::{self, SessionPage, SessionQuery};
-use crate::commit::{Append, Committer, Ticket};
+use crate::commit::{Append, Committer, Published, Ticket};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Digest, generate_name};
 use crate::index::Entry;
@@ -59,8 +63,8 @@ pub(crate) struct Inner {
     /// that what is queued is still committed.
     committer: Option<Committer>,
     log: Arc<dyn Log>,
-    /// The last position that was there when the engine was opened.
-    opened_at: u64,
+    /// How far readers may see.
+    published: Arc<Published>,
 }
 
 impl Engine {
@@ -158,7 +162,7 @@ impl Engine {
 impl Inner {
     /// The last position that readers may see.
     pub(crate) fn published(&self) -> u64 {
-        self.committer.as_ref().map_or(self.opened_at, Committer::published)
+        self.published.position()
     }
 
     pub(crate) fn log(&self) -> &Arc<dyn Log> {

@@ -154,6 +154,12 @@ pub(crate) fn run_seqs(session: Digest, run: Digest, first: u64, last: u64) -> R
     Range { from, until, order: Order::Descending }
 }
 
+/// The groups that begin at a position or before it, the last first.
+pub(crate) fn groups_until(position: u64) -> Range {
+    let (from, until) = (key(Class::Group, &[]), group(position));
+    Range { from: Bound::Included(from), until: Bound::Included(until), order: Order::Descending }
+}
+
 /// The keys of a time index from one time to another, both included.
 pub(crate) fn times(class: Class, scope: Digest, since: i64, until: i64, order: Order) -> Range {
     let scope = scope.to_bytes();

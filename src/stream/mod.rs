@@ -3,10 +3,12 @@
 mod back;
 mod forward;
 mod live;
+mod positions;
 
 pub(crate) use self::back::EventsBack;
 pub use self::forward::Events;
 pub(crate) use self::live::LiveEvents;
+pub(crate) use self::positions::page_at;
 
 use crate::codec::Frame;
 use crate::error::Result;

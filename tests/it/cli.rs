@@ -1,8 +1,9 @@
 //! The `sessionlog` program from outside: what it prints, what it says when it cannot, and what
 //! it leaves behind when it is killed.
 
-use std::io::{BufReader, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::Value;
 
@@ -281,6 +282,34 @@ fn many_messages_are_acknowledged_in_order() {
         .collect();
     assert_eq!(seqs.len(), 500);
     assert!(seqs.windows(2).all(|pair| pair[0] < pair[1]));
+}
+
+#[test]
+fn what_another_process_records_is_followed() {
+    let db = Db::empty();
+    let mut writer = piped(db.command(&["record", "s"]).stdin(Stdio::piped()));
+    let mut acks = BufReader::new(writer.stdout.take().unwrap());
+    send(&mut writer, &mut acks, "first");
+    let mut follower = piped(&mut db.command(&["log", "s", "--follow", "--json"]));
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let mut said = |text: &str| loop {
+        let event: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        if event["body"]["message"]["content"] == text {
+            return event["seq"].as_u64().unwrap();
+        }
+    };
+    said("first");
+    for number in 0..3 {
+        let text = format!("live {number}");
+        let seq = send(&mut writer, &mut acks, &text);
+        assert_eq!(said(&text), seq);
+    }
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+    drop(writer.stdin.take());
+    assert!(writer.wait().unwrap().success());
+    let words = db.refused(1, &["log", "nowhere", "--follow"]);
+    assert!(words.contains("nowhere: no such session"), "{words}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod history;
 mod listing;
 mod model;
 mod sessions;
+mod subscribe;
 mod support;
 mod tidy;
 mod time_travel;

@@ -95,8 +95,10 @@ impl Drop for Copy {
 
 fn copy_directory(from: &Path, to: &Path) -> std::io::Result<()> {
     fs::create_dir(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
+    let mut entries = fs::read_dir(from)?.collect::<std::io::Result<Vec<_>>>()?;
+    // The journal last: where somebody writes meanwhile, it holds what sled's file lacks.
+    entries.sort_by_key(|entry| entry.file_name() == JOURNAL_FILE);
+    for entry in entries {
         let target = to.join(entry.file_name());
         if entry.file_type()?.is_dir() {
             copy_directory(&entry.path(), &target)?;

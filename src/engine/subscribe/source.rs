@@ -1,0 +1,112 @@
+//! Where a subscription reads from: one session by seq, or the whole log by position.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::LoggedEvent;
+use crate::access::Access;
+use crate::codec::Link;
+use crate::error::{Context, Error, Result};
+use crate::event::Event;
+use crate::id::Digest;
+use crate::index::Entry;
+use crate::limits::PAGE_RECORDS_MAX;
+use crate::log::Log;
+use crate::stream::{self, Events};
+
+/// Where a subscription reads from.
+pub(super) enum Source {
+    Log {
+        access: Access,
+    },
+    Session {
+        key: Digest,
+        id: Arc<str>,
+        access: Access,
+        /// The link of the last event that was read, which the next one must follow from.
+        link: Option<Link>,
+    },
+}
+
+/// A page of events, and where the next one begins.
+type Page = (VecDeque<LoggedEvent>, u64);
+
+impl Source {
+    pub(super) fn log(access: Access) -> Self {
+        Self::Log { access }
+    }
+
+    pub(super) fn session(key: Digest, id: &str, access: Access) -> Self {
+        Self::Session { key, id: id.into(), access, link: None }
+    }
+
+    /// The seq of an event, or its position.
+    pub(super) fn place_of(&self, event: &Event) -> u64 {
+        match self {
+            Self::Log { .. } => event.position,
+            Self::Session { .. } => event.seq,
+        }
+    }
+
+    /// Lets go of what ties the next event to the last one.
+    pub(super) fn forget(&mut self) {
+        if let Self::Session { link, .. } = self {
+            *link = None;
+        }
+    }
+
+    /// The last seq or position that readers may see.
+    pub(super) fn head(&self, log: &dyn Log, published: u64) -> Result<u64> {
+        match self {
+            Self::Log { .. } => Ok(published),
+            Self::Session { key, .. } => stream::head_seq(log, *key, published),
+        }
+    }
+
+    /// Reads a page from a place on, and no further than another.
+    pub(super) fn read(&mut self, log: &Arc<dyn Log>, next: u64, last: u64) -> Result<Page> {
+        match self {
+            Self::Log { access } => read_log(&**log, access, next, last),
+            Self::Session { key, id, access, link } => {
+                let place = format!("session {id}");
+                let entry =
+                    Entry::load(&**log, *key)?.ok_or_else(|| Error::not_found("session"))?;
+                access.check(entry.user_id.as_deref()).with_context(|| place.as_str())?;
+                let lineage = entry.lineage(*key);
+                let last = last.min(next.saturating_add(PAGE_RECORDS_MAX as u64 - 1));
+                let mut events = match *link {
+                    Some(link) => Events::after(log, &lineage, next - 1, link, last),
+                    None => Events::new(log, &lineage, next, last),
+                };
+                let mut page = VecDeque::new();
+                for event in events.by_ref() {
+                    let event = event.with_context(|| place.as_str())?;
+                    page.push_back(LoggedEvent { session_id: Arc::clone(id), event });
+                }
+                *link = Some(events.link());
+                Ok((page, last.saturating_add(1)))
+            }
+        }
+    }
+}
+
+/// A page of the whole log, without the sessions that the access does not reach.
+fn read_log(log: &dyn Log, access: &Access, next: u64, last: u64) -> Result<Page> {
+    let mut names: HashMap<Digest, Option<Arc<str>>> = HashMap::new();
+    let mut page = VecDeque::new();
+    let events = stream::page_at(log, next, last)?;
+    let after = events.back().map_or(last, |(_, event)| event.position).saturating_add(1);
+    for (session, event) in events {
+        let name = if let Some(name) = names.get(&session) {
+            name.clone()
+        } else {
+            let entry = Entry::load(log, session)?;
+            let entry = entry.filter(|entry| access.reaches(entry.user_id.as_deref()));
+            let name = entry.map(|entry| Arc::from(entry.session_id));
+            names.insert(session, name.clone());
+            name
+        };
+        page.extend(name.map(|session_id| LoggedEvent { session_id, event }));
+    }
+    Ok((page, after))
+}

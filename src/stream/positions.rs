@@ -1,0 +1,78 @@
+//! The events of all sessions in the order of the whole log.
+
+use std::collections::VecDeque;
+
+use crate::codec::{self, Frame};
+use crate::error::{Context, Error, Result};
+use crate::event::Event;
+use crate::id::Digest;
+use crate::index::GroupRecord;
+use crate::limits::{PAGE_BYTES_MAX, PAGE_RECORDS_MAX};
+use crate::log::{Log, Order, PageLimit, Scan, key};
+
+/// The next events from a position on: a page of them, or all up to `last`.
+pub(crate) fn page_at(log: &dyn Log, first: u64, last: u64) -> Result<VecDeque<(Digest, Event)>> {
+    let mut page = Page { log, next: first, last, bytes: 0, events: VecDeque::new() };
+    let start = key::groups_until(first);
+    let Some(group) = log.page(&start, PageLimit::records(1))?.pop() else {
+        return Ok(page.events);
+    };
+    page.take_group(key::parse_group(&group.key)?, &group.value)?;
+    for group in
+        Scan::new(log, key::class_range(key::Class::Group, Order::Ascending).behind(&group.key))
+    {
+        if page.is_full() {
+            break;
+        }
+        let group = group?;
+        page.take_group(key::parse_group(&group.key)?, &group.value)?;
+    }
+    Ok(page.events)
+}
+
+struct Page<'a> {
+    log: &'a dyn Log,
+    /// The position that comes next.
+    next: u64,
+    last: u64,
+    bytes: usize,
+    events: VecDeque<(Digest, Event)>,
+}
+
+impl Page<'_> {
+    fn is_full(&self) -> bool {
+        self.next > self.last
+            || self.events.len() >= PAGE_RECORDS_MAX
+            || self.bytes >= PAGE_BYTES_MAX
+    }
+
+    /// Takes from a group what is wanted of it.
+    fn take_group(&mut self, first_position: u64, value: &[u8]) -> Result<()> {
+        let mut position = first_position;
+        for (session, first_seq, events) in GroupRecord::from_bytes(value)?.commits {
+            let behind = position.saturating_add(u64::from(events));
+            while (position..behind).contains(&self.next) && !self.is_full() {
+                let seq = first_seq.saturating_add(self.next - position);
+                self.take(session, seq).with_context(|| format!("position {}", self.next))?;
+            }
+            position = behind;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, session: Digest, seq: u64) -> Result<()> {
+        let bytes = self.log.get(&key::frame(session, seq))?;
+        let bytes = bytes.ok_or_else(|| Error::corrupt("the event is missing"))?;
+        let frame = Frame::open(&bytes, session, seq)?;
+        if frame.position != self.next {
+            return Err(Error::corrupt(format!(
+                "the event of position {} is here",
+                frame.position
+            )));
+        }
+        self.events.push_back((session, codec::decode(&frame)?));
+        self.bytes += bytes.len();
+        self.next += 1;
+        Ok(())
+    }
+}
