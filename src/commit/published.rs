@@ -88,6 +88,14 @@ impl Published {
         is_over()
     }
 
+    // Nothing panics while the lock is held, so a poisoned one is as good as any.
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Waker>> {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Published {
     /// Has a waker called once the position is behind `seen` or no more will come. Returns
     /// whether that is so already: then the waker is not kept.
     pub(crate) fn wake_behind(&self, seen: u64, waiter: u64, waker: &Waker) -> bool {
@@ -107,11 +115,6 @@ impl Published {
         if self.lock().remove(&waiter).is_some() {
             self.waiting.fetch_sub(1, Ordering::SeqCst);
         }
-    }
-
-    // Nothing panics while the lock is held, so a poisoned one is as good as any.
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Waker>> {
-        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
