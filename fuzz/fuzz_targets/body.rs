@@ -1,11 +1,8 @@
-//! Any bytes as the body of any kind of event.
+//! See `checks::body`.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use sessionlog::{EventKind, testing};
+#[path = "../checks/mod.rs"]
+#[expect(dead_code, reason = "each target calls one of them")]
+mod checks;
 
-fuzz_target!(|input: (u8, &[u8])| {
-    let (kind, bytes) = input;
-    let kind = EventKind::ALL[usize::from(kind) % EventKind::ALL.len()];
-    let _ = testing::read_body(kind as u16, bytes);
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::body(bytes));

@@ -1,12 +1,8 @@
-//! Any text as a point: what is taken for one prints as one that is the same.
+//! See `checks::point`.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use sessionlog::Point;
+#[path = "../checks/mod.rs"]
+#[expect(dead_code, reason = "each target calls one of them")]
+mod checks;
 
-fuzz_target!(|text: &str| {
-    if let Ok(point) = text.parse::<Point>() {
-        let again: Point = point.to_string().parse().expect("a printed point is a point");
-        assert_eq!(again, point);
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::point(bytes));

@@ -11,6 +11,7 @@ mod cli;
 mod commit;
 mod contract;
 mod damage;
+mod fuzz;
 mod golden;
 mod history;
 mod listing;

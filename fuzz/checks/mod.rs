@@ -1,0 +1,68 @@
+//! What must hold for any input. The fuzz targets call these, and so does an ordinary test, with
+//! every input in `fuzz/seeds`: those that once failed, and some to begin with.
+
+mod operations;
+
+use std::hint::black_box;
+
+use sessionlog::transcript::{Format, ImportOptions, import_text};
+use sessionlog::{
+    Digest, Engine, EventKind, JsonObject, Message, Point, check_anthropic, check_openai, legalize,
+    testing, to_anthropic, to_openai,
+};
+
+pub use self::operations::operations;
+
+/// Any bytes as a frame or another record of a log: an event or an error, never a panic.
+pub fn frame(bytes: &[u8]) {
+    let session = Digest::of_session("golden");
+    let _ = black_box(testing::read_frame(bytes, session, 42));
+    testing::read_records(bytes);
+}
+
+/// Any bytes as the body of any kind of event.
+pub fn body(bytes: &[u8]) {
+    let Some((kind, bytes)) = bytes.split_first() else { return };
+    let kind = EventKind::ALL[usize::from(*kind) % EventKind::ALL.len()];
+    let _ = black_box(testing::read_body(kind as u16, bytes));
+}
+
+/// Any text as a point: what is taken for one prints as one that is the same.
+pub fn point(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(point) = text.parse::<Point>() {
+        let again: Point = point.to_string().parse().expect("a printed point is a point");
+        assert_eq!(again, point);
+    }
+}
+
+/// Any JSON lines as messages: each comes back equal, and together they are legal to send.
+pub fn message(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let mut messages = Vec::new();
+    for line in text.lines() {
+        let Ok(message) = Message::from_json(line) else { continue };
+        let before = JsonObject::parse(line).expect("it was read").to_json().to_value();
+        assert_eq!(message.to_json().to_value(), before);
+        messages.push(message);
+    }
+    let (legal, _) = legalize(messages);
+    let (again, repairs) = legalize(legal.clone());
+    assert!(again == legal && repairs.is_empty());
+    check_openai(&to_openai(&legal)).unwrap();
+    check_anthropic(&to_anthropic(&legal)).unwrap();
+}
+
+/// Any bytes as a transcript: imported or refused, and importing again adds nothing.
+pub fn import(bytes: &[u8]) {
+    for format in Format::ALL.iter().copied().map(Some).chain([None]) {
+        let engine = Engine::in_memory().unwrap();
+        let options = ImportOptions { format, ..ImportOptions::default() };
+        let Ok(_) = import_text(&engine, "fuzz", bytes, &options) else { continue };
+        let events = engine.stats().unwrap().events;
+        import_text(&engine, "fuzz", bytes, &options).unwrap();
+        assert_eq!(engine.stats().unwrap().events, events);
+        let report = engine.verify().unwrap();
+        assert!(report.ok, "{:?}", report.problems);
+    }
+}

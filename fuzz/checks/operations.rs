@@ -1,0 +1,201 @@
+//! Sequences of operations with reopening between them.
+
+use std::sync::Arc;
+
+use sessionlog::{
+    Access, Custom, Delivery, Engine, ErrorKind, EventId, Expected, Json, Log, MemoryLog, Message,
+    Metrics, NewEvent, Point, Renamed, Session, StatePatch, SummaryWritten, check_anthropic,
+    check_openai, to_anthropic, to_openai,
+};
+
+/// The numbers that decide what is done, read off the input one by one.
+struct Choices<'a>(&'a [u8]);
+
+impl Choices<'_> {
+    fn next(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn below(&mut self, limit: u64) -> Option<u64> {
+        let choice = u64::from(self.next()?) << 8 | u64::from(self.next()?);
+        Some(if limit == 0 { 0 } else { choice % limit })
+    }
+}
+
+/// What is known from outside: which sessions there are, and how many events each has.
+struct Known {
+    log: Arc<dyn Log>,
+    engine: Engine,
+    seqs: Vec<u64>,
+}
+
+/// Any bytes as operations on a few sessions: what was acknowledged is there, in order, after
+/// every reopening; views agree however they are computed; windows are legal to send.
+pub fn operations(bytes: &[u8]) {
+    let log: Arc<dyn Log> = Arc::new(MemoryLog::new());
+    let engine = Engine::builder().open_log(Arc::clone(&log)).unwrap();
+    engine.session("s0").open().unwrap();
+    let mut known = Known { log, engine, seqs: vec![1] };
+    let mut choices = Choices(bytes.get(..2_000).unwrap_or(bytes));
+    while known.step(&mut choices).is_some() {}
+    known.check();
+}
+
+impl Known {
+    fn session(&self, number: usize) -> Session {
+        self.engine.session(format!("s{number}")).open_existing().unwrap()
+    }
+
+    fn step(&mut self, choices: &mut Choices<'_>) -> Option<()> {
+        let op = choices.next()?;
+        let number = usize::try_from(choices.below(self.seqs.len() as u64)?).unwrap();
+        let session = self.session(number);
+        let head = self.seqs[number];
+        match op % 12 {
+            0 => {
+                let id = choices.next()?;
+                let messages =
+                    [Message::user("q"), Message::assistant("").with_call("c", "t", "{}")];
+                let run = session.run().id(format!("r{id}"));
+                let ticket = run.record(messages, Metrics::tokens(u64::from(id), 1)).unwrap();
+                // The id may have been used: then it is a retry, or another run's.
+                if let Ok(receipt) = ticket.wait() {
+                    if !receipt.is_duplicate {
+                        assert_eq!(receipt.first_seq, head + 1);
+                        self.seqs[number] = receipt.last_seq;
+                    }
+                }
+            }
+            1 => self.append(number, NewEvent::new(custom(choices.next()?))),
+            2 => {
+                let (from, kept) = (choices.below(head)? + 1, choices.next()?);
+                let event =
+                    NewEvent::new(Renamed { name: Some(format!("n{kept}")), is_generated: false });
+                let ticket = session.append_expecting(Expected::Seq(from), [event]).unwrap();
+                match ticket.wait() {
+                    Ok(receipt) => {
+                        assert_eq!((from, receipt.last_seq), (head, head + 1));
+                        self.seqs[number] = receipt.last_seq;
+                    }
+                    Err(error) => {
+                        assert!(matches!(error.kind(), ErrorKind::Conflict { .. }) && from != head);
+                    }
+                }
+            }
+            3 => {
+                let id = EventId::derive(&[&[choices.next()?]]);
+                let event = NewEvent::new(custom(0)).with_id(id);
+                let receipt = session.append([event]).unwrap().wait().unwrap();
+                if !receipt.is_duplicate {
+                    assert_eq!(receipt.last_seq, head + 1);
+                    self.seqs[number] = receipt.last_seq;
+                }
+            }
+            4 => {
+                let to = choices.below(head)? + 1;
+                let receipt = session.rewind(Point::seq(to)).unwrap().wait().unwrap();
+                assert_eq!(receipt.first_seq, head + 1);
+                self.seqs[number] = receipt.last_seq;
+                let (now, there) = (session.view().unwrap(), session.at(Point::seq(to)).unwrap());
+                assert_eq!((&now.state, &now.name), (&there.view().state, &there.view().name));
+            }
+            5 if self.seqs.len() < 8 => {
+                let at = choices.below(head)? + 1;
+                let fork = session.fork(Point::seq(at)).id(format!("s{}", self.seqs.len())).open();
+                self.seqs.push(fork.unwrap().seq().unwrap());
+            }
+            6 => {
+                let run = session.start_run().unwrap();
+                let last = run.push(Message::user("open")).unwrap().wait().unwrap().last_seq;
+                assert_eq!(last, head + 2);
+                self.seqs[number] = last;
+            }
+            7 => self.reopen(),
+            8 => {
+                let events = (0..choices.below(300)? + 1).map(|_| NewEvent::new(custom(1)));
+                self.seqs[number] = session.append(events).unwrap().wait().unwrap().last_seq;
+            }
+            9 => {
+                let patch = StatePatch::new().set(
+                    [format!("k{}", choices.next()? % 4)],
+                    Json::from(serde_json::Value::from(op)),
+                );
+                self.seqs[number] = session.patch_state(patch).unwrap().wait().unwrap().last_seq;
+            }
+            10 => {
+                let written = SummaryWritten {
+                    summary: "so far".to_owned(),
+                    topics: Vec::new(),
+                    first_seq: 1,
+                    last_seq: head,
+                    model: None,
+                };
+                self.seqs[number] =
+                    session.write_summary(written).unwrap().wait().unwrap().last_seq;
+            }
+            _ => self.look(&session, choices.below(head + 1)?),
+        }
+        Some(())
+    }
+
+    fn append(&mut self, number: usize, event: NewEvent) {
+        let receipt = self.session(number).append([event]).unwrap().wait().unwrap();
+        assert_eq!(receipt.last_seq, self.seqs[number] + 1);
+        self.seqs[number] = receipt.last_seq;
+    }
+
+    /// The process ends and another opens the log: runs under way are interrupted.
+    fn reopen(&mut self) {
+        let log = Arc::clone(&self.log);
+        self.engine = Engine::in_memory().unwrap();
+        self.engine = Engine::builder().open_log(log).unwrap();
+        for (number, seq) in self.seqs.clone().into_iter().enumerate() {
+            let now = self.session(number).seq().unwrap();
+            assert!(now >= seq, "s{number} had {seq} events and has {now}");
+            self.seqs[number] = now;
+        }
+    }
+
+    fn look(&self, session: &Session, seq: u64) {
+        let there = session.at(Point::seq(seq)).unwrap();
+        assert_eq!(there.seq(), seq);
+        let messages = there.messages().unwrap();
+        check_openai(&to_openai(&messages)).unwrap();
+        check_anthropic(&to_anthropic(&messages)).unwrap();
+    }
+
+    fn check(mut self) {
+        self.reopen();
+        for (number, seq) in self.seqs.iter().enumerate() {
+            let session = self.session(number);
+            assert_eq!(session.seq().unwrap(), *seq);
+            self.look(&session, *seq);
+            let steps: Vec<_> = session.replay().unwrap().map(Result::unwrap).collect();
+            assert_eq!(steps.len() as u64, *seq);
+            for step in steps.iter().step_by(37).chain(steps.last()) {
+                let mut there = session.at(Point::seq(step.event.seq)).unwrap().into_view();
+                // In what a fork shares, the events name its ancestor.
+                there.session_id.clone_from(&step.view.session_id);
+                assert_eq!(there, *step.view);
+            }
+        }
+        let report = self.engine.verify().unwrap();
+        assert!(report.ok, "{:?}", report.problems);
+        let events = self.engine.stats().unwrap().events;
+        let subscription = self.engine.subscribe(Access::Admin, 1);
+        let mut next = 1;
+        drop(self.engine);
+        for delivery in subscription {
+            let Delivery::Event(there) = delivery.unwrap() else { unreachable!("no lag") };
+            assert_eq!(there.event.position, next);
+            next += 1;
+        }
+        assert_eq!(next, events + 1);
+    }
+}
+
+fn custom(number: u8) -> Custom {
+    Custom { kind: "k".to_owned(), data: Json::from(serde_json::Value::from(number)) }
+}
