@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -445,16 +445,22 @@ pub(super) fn one_line_of(error: &clap::Error) -> String {
 }
 
 fn import_format() -> impl TypedValueParser<Value = ImportFormat> {
-    let names = std::iter::once("auto").chain(Format::ALL.iter().map(|format| format.as_str()));
-    PossibleValuesParser::new(names).try_map(|name| match name.as_str() {
+    let auto = PossibleValue::new("auto").help("What each file looks like");
+    let names = Format::ALL.iter().map(|format| format_value(*format));
+    PossibleValuesParser::new(std::iter::once(auto).chain(names)).try_map(|name| match &*name {
         "auto" => Ok(ImportFormat(None)),
         name => name.parse().map(|format| ImportFormat(Some(format))),
     })
 }
 
 fn export_format() -> impl TypedValueParser<Value = Format> {
-    let names = Format::ALL.iter().map(|format| format.as_str());
+    let written = Format::ALL.iter().filter(|format| format.is_written());
+    let names = written.map(|format| format_value(*format));
     PossibleValuesParser::new(names).try_map(|name| name.parse::<Format>())
+}
+
+fn format_value(format: Format) -> PossibleValue {
+    PossibleValue::new(format.as_str()).help(format.about())
 }
 
 fn session_type() -> impl TypedValueParser<Value = SessionType> {

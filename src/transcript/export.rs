@@ -1,16 +1,16 @@
 //! Sessions out into transcripts.
 
 use super::format::Format;
-use super::{claude_code, openai, tau_bench};
-use crate::engine::Session;
+use super::source::members;
+use crate::engine::{Session, SessionAt};
 use crate::error::Result;
-use crate::json::Json;
+use crate::json::{Json, JsonObject};
 use crate::message::Message;
 use crate::projection::SessionView;
 use crate::replay::Point;
 
-/// Writes a session as a transcript: one document in [`Format::OpenAi`] and
-/// [`Format::TauBench`], one record a line in [`Format::ClaudeCode`].
+/// Writes a session as a transcript: one document, or one record a line where the format has
+/// its sessions so, as [`Format::ClaudeCode`] does.
 ///
 /// In the format that a session was imported from it comes back equal as JSON, with what was
 /// added since in the same manner.
@@ -30,33 +30,53 @@ use crate::replay::Point;
 /// ```
 ///
 /// # Errors
+/// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) where nothing is written in the format,
 /// [`ErrorKind::Forbidden`](crate::ErrorKind::Forbidden) where the session was given to
 /// somebody else, and whatever reading the log fails with.
 pub fn export(session: &Session, format: Format) -> Result<Vec<Json>> {
-    let now = session.at(Point::Head)?;
-    let mut messages = Vec::new();
-    for run in now.runs()? {
-        let at_us = run.started_at_us;
-        messages.extend(run.messages.into_iter().map(|(seq, message)| (seq, at_us, message)));
-    }
-    // Runs may have been under way at the same time.
-    messages.sort_by_key(|(seq, _, _)| *seq);
-    let view = now.view();
-    Ok(match format {
-        Format::OpenAi => vec![openai::document(view, &plain(view, messages))],
-        Format::TauBench => vec![tau_bench::document(view, &plain(view, messages))],
-        Format::ClaudeCode => claude_code::records(&view.session_id, &messages),
-    })
+    let write = format.write()?;
+    write(&Recorded { now: session.at(Point::Head)? })
 }
 
-/// The messages as `OpenAI` records.
-fn plain(view: &SessionView, messages: Vec<(u64, i64, Message)>) -> Vec<Json> {
-    let is_claude_code =
-        view.imports.iter().any(|import| import.format == Format::ClaudeCode.as_str());
-    let messages = messages.into_iter().map(|(_, _, message)| message);
-    if is_claude_code {
-        messages.map(|message| claude_code::without_reserved(message).to_json()).collect()
-    } else {
-        messages.map(|message| message.to_json()).collect()
+/// A session on its way out.
+#[derive(Debug)]
+pub(super) struct Recorded {
+    pub(super) now: SessionAt,
+}
+
+impl Recorded {
+    pub(super) fn view(&self) -> &SessionView {
+        self.now.view()
+    }
+
+    /// The messages in their order, each with its seq and the time its run began at.
+    pub(super) fn messages(&self) -> Result<Vec<(u64, i64, Message)>> {
+        let mut messages = Vec::new();
+        for run in self.now.runs()? {
+            let at_us = run.started_at_us;
+            messages.extend(run.messages.into_iter().map(|(seq, message)| (seq, at_us, message)));
+        }
+        // Runs may have been under way at the same time.
+        messages.sort_by_key(|(seq, _, _)| *seq);
+        Ok(messages)
+    }
+
+    /// The messages as `OpenAI` records, without what only the formats they came in need.
+    pub(super) fn plain(&self) -> Result<Vec<Json>> {
+        let formats = self.view().imports.iter().filter_map(|import| import.format.parse().ok());
+        let reserved: Vec<&str> = formats.filter_map(Format::reserved).collect();
+        let is_reserved = |name: &str| reserved.iter().any(|prefix| name.starts_with(prefix));
+        let messages = self.messages()?.into_iter().map(|(_, _, mut message)| {
+            message.extra.retain(|field| !is_reserved(&field.name));
+            message.to_json()
+        });
+        Ok(messages.collect())
+    }
+
+    /// What the source said about the whole conversation, where the last one was of this format.
+    pub(super) fn data(&self, format: Format) -> Option<JsonObject> {
+        let import = self.view().imports.last();
+        let import = import.filter(|import| import.format == format.as_str())?;
+        members(import.data.as_ref()?.as_str())
     }
 }

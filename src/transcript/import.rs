@@ -11,7 +11,6 @@ use super::plan::{Plan, is_refusal};
 use super::report::{Counts, ImportOptions, ImportProgress, ImportReport};
 use super::runs::RunPlan;
 use super::source::{NO_CONVERSATION, Source};
-use super::{claude_code, openai, tau_bench};
 use crate::access::Access;
 use crate::commit::{Append, Expected, Ticket};
 use crate::engine::Engine;
@@ -131,11 +130,7 @@ impl<'a> Import<'a> {
     }
 
     fn parse(&self, source: &Source<'_>, stem: &str) -> Parsed {
-        match self.options.format.unwrap_or_else(|| Format::detect(source)) {
-            Format::OpenAi => openai::read(source, stem),
-            Format::TauBench => tau_bench::read(source, stem),
-            Format::ClaudeCode => claude_code::read(source, stem),
-        }
+        self.options.format.unwrap_or_else(|| Format::detect(source)).read(source, stem)
     }
 
     fn conversation(&mut self, name: &str, mut conversation: Conversation) -> Result<()> {

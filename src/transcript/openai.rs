@@ -3,11 +3,44 @@
 use serde_json::Value;
 
 use super::conversation::{Conversation, Parsed};
-use super::format::Format;
-use super::source::{Broken, Layout, Place, Record, Source, members, text_of};
+use super::export::Recorded;
+use super::format::{Format, FormatSpec, Sign};
+use super::source::{Broken, Layout, Place, Record, Source, elements, members, text_of};
+use crate::error::Result;
 use crate::json::{Json, JsonObject, check_depth};
 use crate::limits::STATE_DEPTH_MAX;
-use crate::projection::SessionView;
+
+pub(super) const FORMAT: FormatSpec = FormatSpec {
+    name: "openai",
+    recognise,
+    read,
+    write: Some(|recorded| Ok(vec![document(recorded)?])),
+    reserved: None,
+};
+
+fn recognise(record: &JsonObject) -> Sign {
+    let messages = record.get("messages").map(|json| elements(json.as_str()).unwrap_or_default());
+    let is_own = match &messages {
+        Some(messages) => messages
+            .iter()
+            .take(SIGN_MESSAGES_MAX)
+            .filter_map(|text| members(text))
+            .any(|message| is_own(&message)),
+        None if record.get("role").is_some() => is_own(record),
+        None => return Sign::None,
+    };
+    if is_own { Sign::Likely } else { Sign::Possible }
+}
+
+/// Whether a message has what other providers put elsewhere or call otherwise.
+fn is_own(message: &JsonObject) -> bool {
+    let role = message.get("role").and_then(text_of).unwrap_or_default();
+    ["system", "developer", "tool"].contains(&role.as_str())
+        || ["tool_calls", "tool_call_id"].into_iter().any(|name| message.get(name).is_some())
+}
+
+/// Messages of a conversation that are looked at to tell the format.
+pub(super) const SIGN_MESSAGES_MAX: usize = 1_000;
 
 /// What a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +66,7 @@ impl Shape {
 
 /// Reads a file. The first record that is one decides whether its records are the messages of
 /// one conversation, or conversations.
-pub(super) fn read(source: &Source<'_>, stem: &str) -> Parsed {
+fn read(source: &Source<'_>, stem: &str) -> Parsed {
     let mut parsed = Parsed::default();
     let shape = source.records.iter().find_map(|record| Shape::of(record.text));
     if shape == Some(Shape::Message) {
@@ -116,10 +149,9 @@ fn is_object(json: &Json) -> bool {
 
 /// Writes a session: what its source said about it, as far as that still holds, and the
 /// messages, each as it came.
-pub(super) fn document(view: &SessionView, messages: &[Json]) -> Json {
-    let import = view.imports.last().filter(|import| import.format == Format::OpenAi.as_str());
-    let data = import.and_then(|import| members(import.data.as_ref()?.as_str()));
-    let mut document = data.unwrap_or_default();
+fn document(recorded: &Recorded) -> Result<Json> {
+    let view = recorded.view();
+    let mut document = recorded.data(Format::OpenAi).unwrap_or_default();
     let is_as_it_came =
         document.get("id").is_some_and(|id| id_of(id).is_none_or(|id| id == view.session_id));
     if !is_as_it_came {
@@ -135,8 +167,8 @@ pub(super) fn document(view: &SessionView, messages: &[Json]) -> Json {
         let metadata = Some(&view.metadata).filter(|metadata| !metadata.is_empty());
         replace(&mut document, "metadata", metadata.map(|map| Value::Object(map.clone()).into()));
     }
-    document.set("messages", list(messages));
-    document.to_json()
+    document.set("messages", list(&recorded.plain()?));
+    Ok(document.to_json())
 }
 
 fn replace(document: &mut JsonObject, name: &str, value: Option<Json>) {

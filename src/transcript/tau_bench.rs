@@ -1,15 +1,28 @@
 //! tau-bench's result files: a list of trials, each with the messages of one conversation.
 
 use super::conversation::{Conversation, Parsed};
-use super::format::Format;
+use super::export::Recorded;
+use super::format::{Format, FormatSpec, Sign};
 use super::openai;
 use super::source::{Broken, Record, Source, members};
+use crate::error::Result;
 use crate::json::{Json, JsonObject, check_depth};
 use crate::limits::STATE_DEPTH_MAX;
-use crate::projection::SessionView;
+
+pub(super) const FORMAT: FormatSpec = FormatSpec {
+    name: "tau-bench",
+    recognise,
+    read,
+    write: Some(|recorded| Ok(vec![document(recorded)?])),
+    reserved: None,
+};
+
+fn recognise(record: &JsonObject) -> Sign {
+    if record.get("traj").is_some() { Sign::Certain } else { Sign::None }
+}
 
 /// Reads a file of trials.
-pub(super) fn read(source: &Source<'_>, stem: &str) -> Parsed {
+fn read(source: &Source<'_>, stem: &str) -> Parsed {
     let mut parsed = Parsed::default();
     for record in &source.records {
         match trial(record, stem, &mut parsed.broken) {
@@ -48,15 +61,13 @@ fn label(json: &Json) -> Option<String> {
 
 /// Writes a session as a trial. One that was never a trial becomes the only trial of a task of
 /// its own name.
-pub(super) fn document(view: &SessionView, messages: &[Json]) -> Json {
-    let import = view.imports.last().filter(|import| import.format == Format::TauBench.as_str());
-    let data = import.and_then(|import| members(import.data.as_ref()?.as_str()));
-    let mut trial = data.unwrap_or_else(|| {
+fn document(recorded: &Recorded) -> Result<Json> {
+    let mut trial = recorded.data(Format::TauBench).unwrap_or_else(|| {
         let mut trial = JsonObject::default();
-        trial.set("task_id", Json::string(&view.session_id));
+        trial.set("task_id", Json::string(&recorded.view().session_id));
         trial.set("trial", Json::from(serde_json::Value::from(0)));
         trial
     });
-    trial.set("traj", openai::list(messages));
-    trial.to_json()
+    trial.set("traj", openai::list(&recorded.plain()?));
+    Ok(trial.to_json())
 }

@@ -6,5 +6,20 @@ mod record;
 mod tests;
 mod write;
 
-pub(super) use self::read::read;
-pub(super) use self::write::{records, without_reserved};
+use super::format::{FormatSpec, Sign};
+use crate::json::JsonObject;
+
+pub(super) const FORMAT: FormatSpec = FormatSpec {
+    name: "claude-code",
+    recognise,
+    read: read::read,
+    write: Some(|recorded| Ok(write::records(&recorded.view().session_id, &recorded.messages()?))),
+    reserved: Some(record::RESERVED),
+};
+
+fn recognise(record: &JsonObject) -> Sign {
+    let has = |name: &str| record.get(name).is_some();
+    let is_bare = ["role", "messages"].into_iter().any(has);
+    let is_record = ["sessionId", "uuid", "snapshot", "leafUuid"].into_iter().any(has);
+    if has("type") && is_record && !is_bare { Sign::Certain } else { Sign::None }
+}

@@ -15,7 +15,7 @@ use crate::transcript::source::{Place, Source, members, text_of};
 
 /// Reads a file. Records of several sessions, as a resumed session has them, become several
 /// conversations.
-pub(in crate::transcript) fn read(source: &Source<'_>, stem: &str) -> Parsed {
+pub(super) fn read(source: &Source<'_>, stem: &str) -> Parsed {
     let mut parsed = Parsed::default();
     let (mut lines, mut title) = (Vec::new(), None);
     for record in &source.records {

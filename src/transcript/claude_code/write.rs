@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::record::{RESERVED, begins_record, continues_record, record_of};
+use super::record::{begins_record, continues_record, record_of};
 use crate::clock::rfc3339;
 use crate::id::EventId;
 use crate::json::Json;
@@ -12,10 +12,7 @@ use crate::transcript::source::{members, text_of};
 /// Writes a session, one record a line: the records that it was imported from as they came,
 /// and records in their manner for messages that were added since. Each message comes with
 /// its seq and the time its run began at, in microseconds since 1970.
-pub(in crate::transcript) fn records(
-    session_id: &str,
-    messages: &[(u64, i64, Message)],
-) -> Vec<Json> {
+pub(super) fn records(session_id: &str, messages: &[(u64, i64, Message)]) -> Vec<Json> {
     let mut records = Vec::with_capacity(messages.len());
     let mut parent = None;
     let mut rest = messages;
@@ -102,10 +99,4 @@ fn blocks(message: &Message) -> Vec<Value> {
 fn result(message: &Message) -> Value {
     let content = user_content(message);
     json!({"type": "tool_result", "tool_use_id": message.tool_call_id, "content": content})
-}
-
-/// The message without what only the records of Claude Code need.
-pub(in crate::transcript) fn without_reserved(mut message: Message) -> Message {
-    message.extra.retain(|field| !field.name.starts_with(RESERVED));
-    message
 }
