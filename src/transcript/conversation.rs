@@ -52,6 +52,9 @@ pub(super) struct Spent {
     pub(super) metrics: Metrics,
 }
 
+/// Reads a message of some format into a conversation.
+pub(super) type ReadMessage = fn(&mut Conversation, &str) -> Result<()>;
+
 impl Conversation {
     pub(super) fn new(format: Format, session_id: String, place: Place) -> Self {
         Self {
@@ -88,14 +91,26 @@ impl Conversation {
         (place, member): (Place, &str),
         broken: &mut Vec<Broken>,
     ) -> Result<(), Broken> {
+        self.read_list_with(list, (place, member), Self::read_message, broken)
+    }
+
+    /// Reads a list of messages in the same way, each by `read`.
+    pub(super) fn read_list_with(
+        &mut self,
+        list: &str,
+        (place, member): (Place, &str),
+        read: ReadMessage,
+        broken: &mut Vec<Broken>,
+    ) -> Result<(), Broken> {
+        let before = self.entries.len();
         let messages = elements(list).ok_or_else(|| place.broken("its messages are no list"))?;
         let is_empty = messages.is_empty();
         for (index, text) in messages.into_iter().enumerate() {
-            if let Err(reason) = self.read_message(text) {
+            if let Err(reason) = read(self, text) {
                 broken.push(place.broken_in(member, index, reason));
             }
         }
-        if self.entries.is_empty() && !is_empty {
+        if self.entries.len() == before && !is_empty {
             return Err(place.broken("none of its messages can be read"));
         }
         Ok(())

@@ -6,7 +6,7 @@ use crate::engine::{Session, SessionAt};
 use crate::error::Result;
 use crate::json::{Json, JsonObject};
 use crate::message::Message;
-use crate::projection::SessionView;
+use crate::projection::{Import, SessionView};
 use crate::replay::Point;
 
 /// Writes a session as a transcript: one document, or one record a line where the format has
@@ -73,10 +73,13 @@ impl Recorded {
         Ok(messages.collect())
     }
 
-    /// What the source said about the whole conversation, where the last one was of this format.
+    /// What the last import of the session was, where it was of this format.
+    pub(super) fn import(&self, format: Format) -> Option<&Import> {
+        self.view().imports.last().filter(|import| import.format == format.as_str())
+    }
+
+    /// What the source said about the whole conversation, where it was of this format.
     pub(super) fn data(&self, format: Format) -> Option<JsonObject> {
-        let import = self.view().imports.last();
-        let import = import.filter(|import| import.format == format.as_str())?;
-        members(import.data.as_ref()?.as_str())
+        members(self.import(format)?.data.as_ref()?.as_str())
     }
 }

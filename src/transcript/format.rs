@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::conversation::Parsed;
 use super::export::Recorded;
 use super::source::Source;
-use super::{claude_code, openai, tau_bench};
+use super::{anthropic, claude_code, openai, tau_bench};
 use crate::error::{Error, Result};
 use crate::json::{Json, JsonObject};
 
@@ -74,6 +74,7 @@ macro_rules! formats {
 
 formats! {
     OpenAi openai "Messages of OpenAI's chat completions, in objects with `messages` or bare",
+    Anthropic anthropic "Messages of Anthropic's Messages API, in objects with `messages` or bare",
     ClaudeCode claude_code "Session files of Claude Code, one record a line",
     TauBench tau_bench "Result files of tau-bench, one conversation a trial",
 }
@@ -140,6 +141,9 @@ impl Format {
 
 /// Records that are looked at to tell the format.
 const DETECT_RECORDS_MAX: usize = 1_000;
+
+/// Messages of one record that are looked at to tell the format.
+pub(super) const SIGN_MESSAGES_MAX: usize = 1_000;
 
 /// The names of some formats as a sentence has them: `a, b or c`.
 fn choice(is_meant: impl Fn(Format) -> bool) -> String {

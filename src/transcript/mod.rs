@@ -4,8 +4,11 @@
 //! its place and its content, so importing a file again adds nothing, and importing one that
 //! has grown adds what is new. A conversation is one append: all of it is there, or none.
 
+mod anthropic;
+mod blocks;
 mod claude_code;
 mod conversation;
+mod documents;
 mod export;
 mod files;
 mod format;

@@ -1,9 +1,9 @@
 //! tau-bench's result files: a list of trials, each with the messages of one conversation.
 
 use super::conversation::{Conversation, Parsed};
+use super::documents::list;
 use super::export::Recorded;
 use super::format::{Format, FormatSpec, Sign};
-use super::openai;
 use super::source::{Broken, Record, Source, members};
 use crate::error::Result;
 use crate::json::{Json, JsonObject, check_depth};
@@ -68,6 +68,6 @@ fn document(recorded: &Recorded) -> Result<Json> {
         trial.set("trial", Json::from(serde_json::Value::from(0)));
         trial
     });
-    trial.set("traj", openai::list(&recorded.plain()?));
+    trial.set("traj", list(&recorded.plain()?));
     Ok(trial.to_json())
 }

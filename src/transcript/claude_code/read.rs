@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 
-use serde::Deserialize;
-
 use super::record::messages_of;
 use crate::error::{Error, Result};
-use crate::json::{Json, JsonObject};
+use crate::json::JsonObject;
 use crate::limits::NAME_BYTES_MAX;
-use crate::message::{Message, Metrics, Role};
+use crate::message::{Message, Role};
+use crate::transcript::blocks::usage;
 use crate::transcript::conversation::{Conversation, Parsed, Spent, digest};
 use crate::transcript::format::Format;
 use crate::transcript::source::{Place, Source, members, text_of};
@@ -116,16 +115,7 @@ fn session_id(record: &JsonObject) -> Option<String> {
 
 /// What the response spent, as the record says it: each record of one response does.
 fn spent(record: &JsonObject) -> Option<Spent> {
-    let inner = members(record.get("message")?.as_str())?;
-    let usage = members(inner.get("usage")?.as_str())?;
-    let tokens = |name: &str| {
-        let count = |json: &Json| u64::deserialize(&json.to_value()).ok();
-        usage.get(name).and_then(count).unwrap_or(0)
-    };
-    let mut metrics = Metrics::tokens(tokens("input_tokens"), tokens("output_tokens"));
-    metrics.cache_write_tokens = tokens("cache_creation_input_tokens");
-    metrics.cache_read_tokens = tokens("cache_read_input_tokens");
-    Some(Spent { response_id: inner.get("id").and_then(text_of), metrics })
+    usage(&members(record.get("message")?.as_str())?)
 }
 
 /// A title within the limit of a session's name.

@@ -6,7 +6,8 @@ use super::record::{begins_record, continues_record, record_of};
 use crate::clock::rfc3339;
 use crate::id::EventId;
 use crate::json::Json;
-use crate::message::{Content, Message, Part, Role};
+use crate::message::{Message, Role};
+use crate::transcript::blocks::{blocks, native};
 use crate::transcript::source::{members, text_of};
 
 /// Writes a session, one record a line: the records that it was imported from as they came,
@@ -27,7 +28,7 @@ pub(super) fn records(session_id: &str, messages: &[(u64, i64, Message)]) -> Vec
         let record = record_of(&group).unwrap_or_else(|| {
             let uuid = EventId::derive(&[session_id.as_bytes(), &seq.to_le_bytes()]).to_string();
             let timestamp = rfc3339(message.created_at_us.unwrap_or(*run_at_us));
-            let mut record = native(message);
+            let mut record = added(message);
             record.extend([
                 (String::from("uuid"), Value::from(uuid)),
                 (String::from("parentUuid"), json!(parent)),
@@ -45,58 +46,18 @@ pub(super) fn records(session_id: &str, messages: &[(u64, i64, Message)]) -> Vec
 }
 
 /// The members of a message that Claude Code did not write.
-fn native(message: &Message) -> Map<String, Value> {
+fn added(message: &Message) -> Map<String, Value> {
     let (kind, member, content) = match &message.role {
         Role::Assistant => {
+            // A model's content is always a list here.
             let inner = json!({"role": "assistant", "content": blocks(message)});
             ("assistant", "message", inner)
         }
-        Role::Tool => ("user", "message", json!({"role": "user", "content": [result(message)]})),
-        Role::User => {
-            let inner = json!({"role": "user", "content": user_content(message)});
-            ("user", "message", inner)
-        }
+        Role::Tool | Role::User => ("user", "message", native(message)),
         Role::System | Role::Developer | Role::Other(_) => {
             ("system", "content", Value::from(message.content.text()))
         }
     };
     let members = [("type", Value::from(kind)), (member, content)];
     members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-fn user_content(message: &Message) -> Value {
-    match &message.content {
-        Content::Text(text) => Value::from(text.as_str()),
-        _ => Value::Array(parts(&message.content)),
-    }
-}
-
-fn parts(content: &Content) -> Vec<Value> {
-    let text = |text: &str| json!({"type": "text", "text": text});
-    match content {
-        Content::Absent | Content::Null => Vec::new(),
-        Content::Text(content) if content.is_empty() => Vec::new(),
-        Content::Text(content) => vec![text(content)],
-        Content::Parts(parts) => parts
-            .iter()
-            .map(|part| match part {
-                Part::Text(part) => text(part),
-                Part::Json(json) => json.to_value(),
-            })
-            .collect(),
-    }
-}
-
-fn blocks(message: &Message) -> Vec<Value> {
-    let calls = message.tool_calls.iter().map(|call| {
-        let input = serde_json::from_str::<Value>(&call.arguments);
-        let input = input.unwrap_or_else(|_| Value::from(call.arguments.as_str()));
-        json!({"type": "tool_use", "id": call.id, "name": call.name, "input": input})
-    });
-    parts(&message.content).into_iter().chain(calls).collect()
-}
-
-fn result(message: &Message) -> Value {
-    let content = user_content(message);
-    json!({"type": "tool_result", "tool_use_id": message.tool_call_id, "content": content})
 }
