@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{RunView, SessionView, Summary};
 use crate::clock::rfc3339;
 use crate::event::{SessionType, ToolExecuted};
-use crate::json::Json;
+use crate::json::{Field, Json};
 use crate::message::Metrics;
 
 /// The session as a record. `runs` is left out where they are not given, as in a listing.
@@ -74,7 +74,25 @@ pub fn run_record(run: &RunView, session_id: &str) -> Value {
     ];
     // As in Agno, what is not there is left out.
     let fields = fields.into_iter().filter(|(_, value)| !value.is_null());
-    Value::Object(fields.map(|(name, value)| (name.to_owned(), value)).collect())
+    let mut record = fields.map(|(name, value)| (name.to_owned(), value)).collect();
+    add_extra(&mut record, &started.extra);
+    Value::Object(record)
+}
+
+/// Adds what the run's source said beside what a run has. Where both speak the session's own word
+/// counts, but for when the run was made: that the source knows better.
+fn add_extra(record: &mut Map<String, Value>, extra: &[Field]) {
+    for Field { name, value } in extra {
+        match (record.get_mut(name), value.to_value()) {
+            (Some(Value::Object(ours)), Value::Object(theirs)) => {
+                for (name, value) in theirs {
+                    ours.entry(name).or_insert(value);
+                }
+            }
+            (Some(_), _) if name != "created_at" => {}
+            (_, value) => drop(record.insert(name.clone(), value)),
+        }
+    }
 }
 
 fn summary(summary: &Summary) -> Value {

@@ -5,10 +5,14 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::format::Format;
+use super::kept::Kept;
+use super::report::Counts;
+use super::runs::RunPlan;
 use super::source::{Broken, Place, elements};
 use crate::error::Result;
 use crate::id::EventId;
 use crate::json::Json;
+use crate::limits::NAME_BYTES_MAX;
 use crate::message::{Message, Metrics, Role};
 
 /// What a file holds, read but not recorded yet.
@@ -32,7 +36,10 @@ pub(super) struct Conversation {
     pub(super) title: Option<String>,
     /// The line it stands on, where it has one to itself.
     pub(super) line: Option<u64>,
+    /// The messages, where the person's words say where runs begin.
     pub(super) entries: Vec<Entry>,
+    /// The session and its runs, where the source keeps them as such; there are no entries then.
+    pub(super) kept: Option<Box<Kept>>,
 }
 
 /// One message of a conversation.
@@ -66,7 +73,19 @@ impl Conversation {
             title: None,
             line: place.line(),
             entries: Vec::new(),
+            kept: None,
         }
+    }
+
+    /// What there is of it.
+    pub(super) fn counts(&self) -> Counts {
+        if let Some(kept) = &self.kept {
+            return kept.counts();
+        }
+        let runs = RunPlan::of(&self.entries).count();
+        let mut counts = Counts { sessions: 1, runs, ..Counts::default() };
+        self.entries.iter().for_each(|entry| counts.add_message(&entry.message));
+        counts
     }
 
     /// Adds a message. `digest` stands for the record it comes from.
@@ -124,6 +143,17 @@ impl Conversation {
         self.push(message, digest(text), is_user, spent);
         Ok(())
     }
+}
+
+/// What can be a session's name of what a source calls it: one line, within the limit.
+pub(super) fn title(text: &str) -> Option<String> {
+    let mut title = text.replace(char::is_control, " ");
+    let mut end = NAME_BYTES_MAX.min(title.len());
+    while !title.is_char_boundary(end) {
+        end -= 1;
+    }
+    title.truncate(end);
+    (!title.trim().is_empty()).then_some(title)
 }
 
 /// Stands for a record: equal for equal JSON, however it is spaced, escaped and ordered.

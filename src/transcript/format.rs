@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::conversation::Parsed;
 use super::export::Recorded;
 use super::source::Source;
-use super::{anthropic, claude_code, openai, tau_bench};
+use super::{agno, anthropic, claude_code, openai, tau_bench};
 use crate::error::{Error, Result};
 use crate::json::{Json, JsonObject};
 
@@ -76,6 +76,7 @@ formats! {
     OpenAi openai "Messages of OpenAI's chat completions, in objects with `messages` or bare",
     Anthropic anthropic "Messages of Anthropic's Messages API, in objects with `messages` or bare",
     ClaudeCode claude_code "Session files of Claude Code, one record a line",
+    Agno agno "Sessions of Agno: with their runs inside (2.x), or sessions and runs as rows (3.x)",
     TauBench tau_bench "Result files of tau-bench, one conversation a trial",
 }
 

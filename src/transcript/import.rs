@@ -9,7 +9,6 @@ use super::files::{self, Files};
 use super::format::Format;
 use super::plan::{Plan, is_refusal};
 use super::report::{Counts, ImportOptions, ImportProgress, ImportReport};
-use super::runs::RunPlan;
 use super::source::{NO_CONVERSATION, Source};
 use crate::access::Access;
 use crate::commit::{Append, Expected, Ticket};
@@ -137,10 +136,7 @@ impl<'a> Import<'a> {
         if self.options.user_id.is_some() {
             conversation.user_id.clone_from(&self.options.user_id);
         }
-        let runs = RunPlan::of(&conversation.entries).count();
-        let mut found = Counts { sessions: 1, runs, ..Counts::default() };
-        conversation.entries.iter().for_each(|entry| found.add_message(&entry.message));
-        self.report.found += found;
+        self.report.found += conversation.counts();
         // A session that this file already writes to is compared with what was written.
         let is_same =
             |waiting: &Waiting| waiting.conversation.session_id == conversation.session_id;

@@ -4,6 +4,7 @@
 //! its place and its content, so importing a file again adds nothing, and importing one that
 //! has grown adds what is new. A conversation is one append: all of it is there, or none.
 
+mod agno;
 mod anthropic;
 mod blocks;
 mod claude_code;
@@ -13,10 +14,12 @@ mod export;
 mod files;
 mod format;
 mod import;
+mod kept;
 mod openai;
 mod plan;
 mod recorder;
 mod report;
+mod restore;
 mod runs;
 mod source;
 mod stored;

@@ -1,11 +1,10 @@
 //! What an import does to one session: nothing, an append, or a refusal.
 
-use std::collections::BTreeMap;
-
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::conversation::{Conversation, Entry};
 use super::report::Counts;
+use super::restore;
 use super::runs::RunPlan;
 use super::stored::Stored;
 use crate::commit::Expected;
@@ -49,6 +48,9 @@ impl Plan {
     }
 
     fn begin(conversation: &Conversation, source: &str) -> Self {
+        if let Some(kept) = &conversation.kept {
+            return restore::begin(conversation, kept, source);
+        }
         let created = Created {
             session_id: conversation.session_id.clone(),
             user_id: conversation.user_id.clone(),
@@ -75,6 +77,16 @@ impl Plan {
         if import.format != conversation.format.as_str() {
             let is = &import.format;
             return refuse(&format!("exists already, and was imported from {is}"));
+        }
+        if let Some(kept) = &conversation.kept {
+            // As everywhere, no user is no wildcard.
+            return match restore::grow(stored, conversation, kept, source) {
+                Err(reason) => refuse(&reason),
+                Ok(Self::Append { .. }) if conversation.user_id != view.user_id => {
+                    refuse("belongs to another user")
+                }
+                Ok(plan) => plan,
+            };
         }
         let recorded = stored.ids.iter();
         let mut both = recorded.zip(&conversation.entries);
@@ -150,15 +162,7 @@ impl<'a> Events<'a> {
             return;
         }
         let (before, now) = (metadata(before), metadata(self.conversation.data.as_ref()));
-        let path = |key: &String| vec![key.clone()];
-        let gone = before.keys().filter(|key| !now.contains_key(*key));
-        let removed = gone.map(|key| StateOp::Remove { path: path(key) });
-        let new = now.iter().filter(|(key, value)| before.get(*key) != Some(value));
-        let set = new.map(|(key, value)| {
-            let value = Json::from(value.clone());
-            StateOp::Set { path: path(key), value }
-        });
-        let ops: Vec<StateOp> = removed.chain(set).collect();
+        let ops = changes(&before, &now);
         if !ops.is_empty() {
             self.list.push(NewEvent::new(MetadataChanged { ops }));
         }
@@ -169,7 +173,7 @@ impl<'a> Events<'a> {
         let number = |at: usize| self.runs.numbers.get(at).copied();
         let last = known.checked_sub(1).and_then(number);
         let (Some(last), Some(run)) =
-            (last.filter(|last| number(known) == Some(*last)), &stored.run)
+            (last.filter(|last| number(known) == Some(*last)), stored.run())
         else {
             return;
         };
@@ -233,8 +237,20 @@ impl<'a> Events<'a> {
 }
 
 /// The metadata in what a source says about a conversation.
-fn metadata(data: Option<&Json>) -> BTreeMap<String, Value> {
+fn metadata(data: Option<&Json>) -> Map<String, Value> {
     let data = data.map(Json::to_value).unwrap_or_default();
-    let metadata = data.get("metadata").and_then(Value::as_object);
-    metadata.into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect()
+    data.get("metadata").and_then(Value::as_object).cloned().unwrap_or_default()
+}
+
+/// What makes one object of another, member by member.
+pub(super) fn changes(before: &Map<String, Value>, now: &Map<String, Value>) -> Vec<StateOp> {
+    let path = |key: &String| vec![key.clone()];
+    let gone = before.keys().filter(|key| !now.contains_key(*key));
+    let removed = gone.map(|key| StateOp::Remove { path: path(key) });
+    let new = now.iter().filter(|(key, value)| before.get(*key) != Some(value));
+    let set = new.map(|(key, value)| {
+        let value = Json::from(value.clone());
+        StateOp::Set { path: path(key), value }
+    });
+    removed.chain(set).collect()
 }

@@ -1,5 +1,9 @@
 //! What earlier imports left in a session.
 
+use std::collections::HashMap;
+
+use super::conversation::digest;
+use super::kept::KeptMessage;
 use crate::engine::Session;
 use crate::error::Result;
 use crate::event::{Event, EventBody, RunStatus};
@@ -15,7 +19,9 @@ pub(super) struct Stored {
     /// The ids of the messages that were imported, in order.
     pub(super) ids: Vec<EventId>,
     /// The last run that an import started.
-    pub(super) run: Option<StoredRun>,
+    last_run: Option<Digest>,
+    /// Every run, an import's or not.
+    pub(super) runs: HashMap<Digest, KnownRun>,
     /// Whether somebody named the session, not a model.
     pub(super) is_named_by_hand: bool,
     /// The last seq of the import that is being read: an import is one commit, and its first
@@ -23,14 +29,31 @@ pub(super) struct Stored {
     import_ends_at: u64,
 }
 
-/// How an imported run stands.
+/// How a run stands.
 #[derive(Debug)]
-pub(super) struct StoredRun {
-    digest: Digest,
+pub(super) struct KnownRun {
     first_seq: u64,
     pub(super) status: RunStatus,
     /// What the session counts for it.
     pub(super) counted: Option<Metrics>,
+    pub(super) messages: Vec<KnownMessage>,
+    /// The tools that ran: the calls' ids and the names.
+    pub(super) tools: Vec<(Option<String>, String)>,
+    /// Whether something happened in it that no import wrote.
+    pub(super) is_own: bool,
+}
+
+/// A message as it can be known again: an import's by its event, another's by what it says.
+#[derive(Debug)]
+pub(super) struct KnownMessage {
+    id: EventId,
+    digest: Option<[u8; 32]>,
+}
+
+impl KnownMessage {
+    pub(super) fn is(&self, kept: &KeptMessage) -> bool {
+        self.id == kept.id || self.digest == Some(kept.digest)
+    }
 }
 
 impl Stored {
@@ -43,35 +66,52 @@ impl Stored {
         Ok(stored)
     }
 
+    /// The last run that an import started.
+    pub(super) fn run(&self) -> Option<&KnownRun> {
+        self.runs.get(&self.last_run?)
+    }
+
     fn apply(&mut self, event: &Event) {
         let is_imported = event.seq <= self.import_ends_at;
+        if let EventBody::RunStarted(_) = &event.body {
+            self.runs.insert(event.run, KnownRun::new(event.seq, !is_imported));
+        } else if let Some(run) = self.runs.get_mut(&event.run) {
+            run.apply(event, is_imported);
+        }
         match &event.body {
             EventBody::ImportedFrom(_) => {
                 let behind = event.commit_len.saturating_sub(event.commit_index + 1);
                 self.import_ends_at = event.seq + u64::from(behind);
             }
             EventBody::MessageAdded(_) if is_imported => self.ids.push(event.id),
-            EventBody::RunStarted(_) if is_imported => {
-                let (digest, first_seq, status) = (event.run, event.seq, RunStatus::Running);
-                self.run = Some(StoredRun { digest, first_seq, status, counted: None });
-            }
+            EventBody::RunStarted(_) if is_imported => self.last_run = Some(event.run),
             // A run that was left behind takes no more messages.
             EventBody::RewoundTo(rewound) => {
-                self.run = self.run.take().filter(|run| run.first_seq <= rewound.seq);
+                let is_left = self.run().is_some_and(|run| run.first_seq > rewound.seq);
+                self.last_run = self.last_run.take().filter(|_| !is_left);
             }
             EventBody::Renamed(renamed) => self.is_named_by_hand = !renamed.is_generated,
-            body => {
-                if let Some(run) = self.run.as_mut().filter(|run| run.digest == event.run) {
-                    run.apply(body);
-                }
-            }
+            _ => {}
         }
     }
 }
 
-impl StoredRun {
-    fn apply(&mut self, body: &EventBody) {
-        match body {
+impl KnownRun {
+    fn new(first_seq: u64, is_own: bool) -> Self {
+        let (messages, tools) = (Vec::new(), Vec::new());
+        Self { first_seq, status: RunStatus::Running, counted: None, messages, tools, is_own }
+    }
+
+    fn apply(&mut self, event: &Event, is_imported: bool) {
+        self.is_own |= !is_imported;
+        match &event.body {
+            EventBody::MessageAdded(added) => {
+                let digest = (!is_imported).then(|| digest(added.message.to_json().as_str()));
+                self.messages.push(KnownMessage { id: event.id, digest });
+            }
+            EventBody::ToolExecuted(tool) => {
+                self.tools.push((tool.tool_call_id.clone(), tool.tool_name.clone()));
+            }
             EventBody::RunPaused(_) => self.status = RunStatus::Paused,
             EventBody::RunResumed(_) => self.status = RunStatus::Running,
             EventBody::RunFinished(finished) => {

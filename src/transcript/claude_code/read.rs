@@ -5,10 +5,9 @@ use std::collections::HashMap;
 use super::record::messages_of;
 use crate::error::{Error, Result};
 use crate::json::JsonObject;
-use crate::limits::NAME_BYTES_MAX;
 use crate::message::{Message, Role};
 use crate::transcript::blocks::usage;
-use crate::transcript::conversation::{Conversation, Parsed, Spent, digest};
+use crate::transcript::conversation::{self, Conversation, Parsed, Spent, digest};
 use crate::transcript::format::Format;
 use crate::transcript::source::{Place, Source, members, text_of};
 
@@ -62,7 +61,7 @@ impl Line {
             return MessageLine::read(&record, text).map(Self::Message);
         }
         let title = record.get("summary").filter(|_| name == "summary").and_then(text_of);
-        let title = title.filter(|title| !title.trim().is_empty()).map(shortened);
+        let title = title.and_then(|words| conversation::title(&words));
         Ok(Self::Other { name, title })
     }
 }
@@ -116,14 +115,4 @@ fn session_id(record: &JsonObject) -> Option<String> {
 /// What the response spent, as the record says it: each record of one response does.
 fn spent(record: &JsonObject) -> Option<Spent> {
     usage(&members(record.get("message")?.as_str())?)
-}
-
-/// A title within the limit of a session's name.
-fn shortened(mut title: String) -> String {
-    let mut end = NAME_BYTES_MAX.min(title.len());
-    while !title.is_char_boundary(end) {
-        end -= 1;
-    }
-    title.truncate(end);
-    title
 }

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::agno::{AGNO, AGNO_ROWS};
 use super::anthropic::{ANTHROPIC, ANTHROPIC_LINES};
 use super::*;
 
@@ -165,11 +166,11 @@ fn types_of_ignored_records_are_bounded() {
 
 /// Bytes that a careless or malicious writer might leave.
 fn damaged() -> impl Strategy<Value = Vec<u8>> {
-    let fixtures =
-        [OPENAI, OPENAI_LINES, MESSAGE_LINES, TAU_BENCH, CLAUDE_CODE, ANTHROPIC, ANTHROPIC_LINES];
+    let mut fixtures = vec![OPENAI, OPENAI_LINES, MESSAGE_LINES, TAU_BENCH, CLAUDE_CODE];
+    fixtures.extend([ANTHROPIC, ANTHROPIC_LINES, AGNO, AGNO_ROWS]);
     let cut = any::<prop::sample::Index>();
     let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6);
-    (prop::sample::select(fixtures.to_vec()), changes, cut, any::<bool>()).prop_map(
+    (prop::sample::select(fixtures), changes, cut, any::<bool>()).prop_map(
         |(text, changes, cut, is_cut)| {
             let mut bytes = text.as_bytes().to_vec();
             for (at, byte) in changes {

@@ -1,5 +1,6 @@
 //! What an import and an export promise, over fixtures written for it.
 
+mod agno;
 mod anthropic;
 mod broken;
 mod equal;
