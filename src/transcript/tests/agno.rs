@@ -265,7 +265,7 @@ fn broken_parts_of_agnos_records_are_named_with_their_place() {
         .to_string(),
         format!(r#"{{"session_id":"c","runs":[{{"run_id":"z","content":{deep}}}]}}"#),
         format!(r#"{{"session_id":"d","metadata":{deep},"runs":[]}}"#),
-        format!(r#"{{"session_id":"e","run_id":"z","run_data":3}}"#),
+        r#"{"session_id":"e","run_id":"z","run_data":3}"#.to_owned(),
         format!(
             r#"{{"session_id":"f","runs":[{{"run_id":"z","member_responses":[{{"x":{deep}}}]}}]}}"#
         ),
@@ -322,15 +322,15 @@ fn any_message() -> impl Strategy<Value = Value> {
         |(role, content, from_history, shape)| {
             let mut message =
                 json!({"role": role, "content": content, "from_history": from_history});
-            match shape {
-                0 => {
-                    message["tool_calls"] = json!([{"id": "call_1", "type": "function",
-                    "function": {"name": "f", "arguments": "{}"}}, {"id": 3}])
-                }
-                1 => message["tool_call_id"] = json!("call_1"),
-                2 => message["metrics"] = json!({"input_tokens": 1, "odd": []}),
-                _ => message["provider_data"] = json!({"x": [null]}),
-            }
+            let calls = json!([{"id": "call_1", "type": "function",
+                "function": {"name": "f", "arguments": "{}"}}, {"id": 3}]);
+            let (name, value) = match shape {
+                0 => ("tool_calls", calls),
+                1 => ("tool_call_id", json!("call_1")),
+                2 => ("metrics", json!({"input_tokens": 1, "odd": []})),
+                _ => ("provider_data", json!({"x": [null]})),
+            };
+            message[name] = value;
             message
         },
     )
@@ -390,6 +390,39 @@ proptest! {
         let tools = |engine| run_views(engine, "s").into_iter().map(|run| run.tools).collect::<Vec<_>>();
         prop_assert_eq!(tools(&one), tools(&two));
         prop_assert_eq!(import(&one, "f", &out.to_string()).recorded.messages, 0);
+        prop_assert!(one.verify().unwrap().ok);
+    }
+    #[test]
+    fn a_session_that_came_in_pieces_is_the_same_as_one_that_came_whole(
+        runs in prop::collection::vec(any_run(), 1..6),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 6),
+        count in any::<prop::sample::Index>(),
+    ) {
+        let session_of = |runs: &[Value]| {
+            json!({"session_id": "s", "runs": runs}).to_string()
+        };
+        let mut cut = runs[..=count.index(runs.len())].to_vec();
+        for (run, at) in cut.iter_mut().zip(&cuts) {
+            let messages = run["messages"].as_array_mut().unwrap();
+            messages.truncate(at.index(messages.len() + 1));
+            (run["status"], run["tools"]) = (json!("RUNNING"), json!([]));
+        }
+        let (one, two) = (engine(), engine());
+        import(&one, "f", &session_of(&cut));
+        let report = import(&one, "f", &session_of(&runs));
+        let reasons = reasons(&report).into_iter().map(|(_, reason)| reason.to_owned());
+        prop_assert!(reasons.into_iter().all(|reason| reason.ends_with("is there already")));
+        import(&two, "f", &session_of(&runs));
+        let facts = |engine| {
+            let fact = |run: RunView| {
+                let counts = (messages(&run), run.tools.len());
+                (run.started.run_id, run.status, run.metrics, counts)
+            };
+            run_views(engine, "s").into_iter().map(fact).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(facts(&one), facts(&two));
+        let spent = |engine| session(engine, "s").view().unwrap().metrics;
+        prop_assert_eq!(spent(&one), spent(&two));
         prop_assert!(one.verify().unwrap().ok);
     }
 }

@@ -88,8 +88,12 @@ fn anthropics_messages_are_told_from_openais() {
         let first = first.unwrap_or_else(|_| session(&engine, "f"));
         first.view().unwrap().imports[0].format.clone()
     };
-    own.iter().for_each(|text| assert_eq!(format(text), "anthropic", "{text}"));
-    others.iter().for_each(|text| assert_eq!(format(text), "openai", "{text}"));
+    for text in own {
+        assert_eq!(format(text), "anthropic", "{text}");
+    }
+    for text in others {
+        assert_eq!(format(text), "openai", "{text}");
+    }
 }
 
 #[test]
