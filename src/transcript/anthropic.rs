@@ -167,9 +167,11 @@ fn document(recorded: &Recorded) -> Result<Json> {
     if view.user_id != user(&document) {
         set_user(&mut document, view.user_id.as_deref());
     }
-    let messages = recorded.messages()?.into_iter().map(|(_, _, message)| message);
-    let messages: Vec<Message> = messages.collect();
-    if recorded.import(Format::Anthropic).is_some() {
+    let is_as_it_came = recorded.import(Format::Anthropic).is_some();
+    // What team members said among themselves is no part of a prompt.
+    let messages = recorded.messages_of(|run| is_as_it_came || !run.is_member_run())?;
+    let messages: Vec<Message> = messages.into_iter().map(|(_, _, message)| message).collect();
+    if is_as_it_came {
         write_as_it_came(&mut document, &messages);
     } else {
         convert(&mut document, messages);

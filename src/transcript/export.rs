@@ -6,7 +6,7 @@ use crate::engine::{Session, SessionAt};
 use crate::error::Result;
 use crate::json::{Json, JsonObject};
 use crate::message::Message;
-use crate::projection::{Import, SessionView};
+use crate::projection::{Import, RunView, SessionView};
 use crate::replay::Point;
 
 /// Writes a session as a transcript: one document, or one record a line where the format has
@@ -51,8 +51,16 @@ impl Recorded {
 
     /// The messages in their order, each with its seq and the time its run began at.
     pub(super) fn messages(&self) -> Result<Vec<(u64, i64, Message)>> {
+        self.messages_of(|_| true)
+    }
+
+    /// The messages of some of the runs, in the same manner.
+    pub(super) fn messages_of(
+        &self,
+        is_meant: impl Fn(&RunView) -> bool,
+    ) -> Result<Vec<(u64, i64, Message)>> {
         let mut messages = Vec::new();
-        for run in self.now.runs()? {
+        for run in self.now.runs()?.into_iter().filter(is_meant) {
             let at_us = run.started_at_us;
             messages.extend(run.messages.into_iter().map(|(seq, message)| (seq, at_us, message)));
         }

@@ -129,6 +129,15 @@ fn an_agno_session_goes_out_as_agno_has_it() {
 }
 
 #[test]
+fn members_and_copies_are_no_part_of_a_prompt_for_anthropic() {
+    let engine = engine();
+    import(&engine, "any", AGNO);
+    let out = exported(&engine, "garden-team", Format::Anthropic).remove(0).to_string();
+    assert!(!out.contains("Probe the north bed."), "{out}");
+    assert_eq!(out.matches("What needs water?").count(), 1, "{out}");
+}
+
+#[test]
 fn what_goes_out_as_agno_comes_in_the_same() {
     let one = engine();
     import(&one, "any", AGNO);
