@@ -77,6 +77,9 @@ Examples:
     Demo,
     /// Record transcripts as sessions; importing the same again adds nothing
     #[command(after_help = "\
+In a folder every *.json, *.jsonl and *.traj is read, and no other file. What of these is no
+transcript, and each record that cannot be read, is named with the reason and left out.
+
 Examples:
   sessionlog import ~/.claude/projects
   sessionlog import --format tau-bench --user alice results.json

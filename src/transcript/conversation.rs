@@ -118,7 +118,7 @@ impl Conversation {
         &mut self,
         list: &str,
         (place, member): (Place, &str),
-        read: ReadMessage,
+        mut read: impl FnMut(&mut Self, &str) -> Result<()>,
         broken: &mut Vec<Broken>,
     ) -> Result<(), Broken> {
         let before = self.entries.len();
@@ -133,6 +133,18 @@ impl Conversation {
             return Err(place.broken("none of its messages can be read"));
         }
         Ok(())
+    }
+
+    /// Counts what all of it spent, which a source knows at its end.
+    pub(super) fn spend(&mut self, metrics: Metrics) {
+        if let Some(last) = self.entries.last_mut() {
+            last.spent = Some(Spent { response_id: None, metrics });
+        }
+    }
+
+    /// Whether its messages say what they spent.
+    pub(super) fn says_what_it_spent(&self) -> bool {
+        self.entries.iter().any(|entry| entry.spent.is_some())
     }
 
     /// Reads one `OpenAI` message.

@@ -66,7 +66,7 @@ pub(super) fn read(source: &Source<'_>, stem: &str, dialect: &Dialect) -> Parsed
 }
 
 /// The session id of a conversation that has none of its own.
-fn name(source: &Source<'_>, stem: &str, place: Place) -> String {
+pub(super) fn name(source: &Source<'_>, stem: &str, place: Place) -> String {
     let is_one = source.layout == Layout::Object || source.records.len() + source.broken.len() == 1;
     if is_one { stem.to_owned() } else { format!("{stem}-{}", place.ordinal()) }
 }

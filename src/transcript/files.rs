@@ -84,7 +84,8 @@ fn is_hidden(path: &Path) -> bool {
 }
 
 fn is_transcript(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "json" || extension == "jsonl")
+    let extensions = ["json", "jsonl", "traj"];
+    path.extension().is_some_and(|own| extensions.into_iter().any(|extension| own == extension))
 }
 
 /// The bytes of a file, or why there are none.
@@ -100,4 +101,13 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
 pub(super) fn stem(path: &Path) -> String {
     path.file_stem()
         .map_or_else(|| String::from("transcript"), |stem| stem.to_string_lossy().into_owned())
+}
+
+/// The nearest folder that is named otherwise than the file in it, which is what some programs
+/// call a run: all its files have the same names as another run's.
+pub(super) fn folder(path: &Path) -> Option<String> {
+    let path = fs::canonicalize(path).ok()?;
+    let own = path.file_stem()?;
+    let names = path.ancestors().skip(1).filter_map(Path::file_name);
+    names.into_iter().find(|name| *name != own).map(|name| name.to_string_lossy().into_owned())
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::conversation::Parsed;
 use super::export::Recorded;
 use super::source::Source;
-use super::{agno, anthropic, claude_code, openai, tau_bench};
+use super::{agno, anthropic, claude_code, inspect, openai, openhands, swe_agent, tau_bench};
 use crate::error::{Error, Result};
 use crate::json::{Json, JsonObject};
 
@@ -78,6 +78,9 @@ formats! {
     ClaudeCode claude_code "Session files of Claude Code, one record a line",
     Agno agno "Sessions of Agno: with their runs inside (2.x), or sessions and runs as rows (3.x)",
     TauBench tau_bench "Result files of tau-bench, one conversation a trial",
+    SweAgent swe_agent "Trajectory files of SWE-agent, one conversation a file; read only",
+    Inspect inspect "Eval logs of Inspect as JSON, one conversation a sample; read only",
+    OpenHands openhands "Event streams and evaluation outputs of `OpenHands`; read only",
 }
 
 impl Format {

@@ -1,7 +1,7 @@
 //! Files into sessions.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::Utf8Error;
 
 use super::conversation::{Conversation, Parsed};
@@ -17,8 +17,8 @@ use crate::error::{Context, ErrorKind, Result};
 use crate::event::NewEvent;
 use crate::limits::TRANSCRIPT_BYTES_MAX;
 
-/// Imports files and what is in folders: every `*.json` and `*.jsonl` in them and below, sorted
-/// by path, hidden ones left out. A file that is given by its own path is read whatever its
+/// Imports files and what is in folders: every `*.json`, `*.jsonl` and `*.traj` in them and below,
+/// sorted by path, hidden ones left out. A file that is given by its own path is read whatever its
 /// name is. `progress` is told before each file and at the end.
 ///
 /// Importing the same again writes nothing, and a file that has grown adds what is new. A file
@@ -112,6 +112,7 @@ impl<'a> Import<'a> {
             }
         };
         self.report.files += 1;
+        source.folder = files::folder(Path::new(name));
         let parsed = self.parse(&source, stem);
         let mut broken = std::mem::take(&mut source.broken);
         broken.extend(parsed.broken);

@@ -1,4 +1,4 @@
-//! Transcripts of other programs: read into sessions without loss, written back as they came.
+//! Transcripts of other programs: read into sessions, and most of them written back as they came.
 //!
 //! An import is idempotent. Every message gets an event id that is derived from its session,
 //! its place and its content, so importing a file again adds nothing, and importing one that
@@ -14,8 +14,10 @@ mod export;
 mod files;
 mod format;
 mod import;
+mod inspect;
 mod kept;
 mod openai;
+mod openhands;
 mod plan;
 mod recorder;
 mod report;
@@ -23,6 +25,7 @@ mod restore;
 mod runs;
 mod source;
 mod stored;
+mod swe_agent;
 mod tau_bench;
 #[cfg(test)]
 mod tests;

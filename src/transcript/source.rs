@@ -8,6 +8,8 @@ use crate::json::{Json, JsonObject};
 #[derive(Debug)]
 pub(super) struct Source<'a> {
     pub(super) layout: Layout,
+    /// The folder that tells the file from others of its name.
+    pub(super) folder: Option<String>,
     pub(super) records: Vec<Record<'a>>,
     /// Lines that are no JSON.
     pub(super) broken: Vec<Broken>,
@@ -116,7 +118,7 @@ impl<'a> Source<'a> {
             let place = |(index, text)| Record { place: Place::Index(index), text };
             (Layout::List, elements.into_iter().enumerate().map(place).collect())
         };
-        Ok(Self { layout, records, broken: Vec::new() })
+        Ok(Self { layout, folder: None, records, broken: Vec::new() })
     }
 
     fn of_lines(text: &'a str) -> Self {
@@ -129,7 +131,7 @@ impl<'a> Source<'a> {
                 Err(error) => broken.push(place.broken(not_json(&error))),
             }
         }
-        Self { layout: Layout::Lines, records, broken }
+        Self { layout: Layout::Lines, folder: None, records, broken }
     }
 
     /// Whether this is no list of lines but one document over many lines, with an error in it:
@@ -161,6 +163,23 @@ pub(super) fn members(text: &str) -> Option<JsonObject> {
 
 /// The text of a JSON string.
 pub(super) fn text_of(json: &Json) -> Option<String> {
+    serde_json::from_str(json.as_str()).ok()
+}
+
+/// A number or a text as part of a name.
+pub(super) fn label_of(json: &Json) -> Option<String> {
+    let value = json.to_value();
+    let text = value.as_str().map(str::to_owned);
+    text.or_else(|| value.is_number().then(|| value.to_string()))
+}
+
+/// A count, or `None` where it is none.
+pub(super) fn count_of(json: &Json) -> Option<u64> {
+    serde_json::from_str(json.as_str()).ok()
+}
+
+/// A number, or `None` where it is none.
+pub(super) fn real_of(json: &Json) -> Option<f64> {
     serde_json::from_str(json.as_str()).ok()
 }
 

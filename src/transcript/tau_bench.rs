@@ -4,7 +4,7 @@ use super::conversation::{Conversation, Parsed};
 use super::documents::list;
 use super::export::Recorded;
 use super::format::{Format, FormatSpec, Sign};
-use super::source::{Broken, Record, Source, members};
+use super::source::{Broken, Record, Source, label_of, members};
 use crate::error::Result;
 use crate::json::{Json, JsonObject, check_depth};
 use crate::limits::STATE_DEPTH_MAX;
@@ -42,21 +42,14 @@ fn trial(
     let traj = trial.take("traj").ok_or_else(|| record.place.broken("no trial: no traj in it"))?;
     let data = trial.to_json();
     check_depth(data.as_str(), STATE_DEPTH_MAX).map_err(|reason| record.place.broken(reason))?;
-    let task = trial.get("task_id").and_then(label);
+    let task = trial.get("task_id").and_then(label_of);
     let task = task.unwrap_or_else(|| (record.place.ordinal() - 1).to_string());
-    let number = trial.get("trial").and_then(label).unwrap_or_else(|| String::from("0"));
+    let number = trial.get("trial").and_then(label_of).unwrap_or_else(|| String::from("0"));
     let session_id = format!("{stem}-task{task}-trial{number}");
     let mut conversation = Conversation::new(Format::TauBench, session_id, record.place);
     conversation.data = Some(data);
     conversation.read_list(traj.as_str(), (record.place, "traj"), broken)?;
     Ok(conversation)
-}
-
-/// A number or a text as part of a name.
-fn label(json: &Json) -> Option<String> {
-    let value = json.to_value();
-    let text = value.as_str().map(str::to_owned);
-    text.or_else(|| value.is_number().then(|| value.to_string()))
 }
 
 /// Writes a session as a trial. One that was never a trial becomes the only trial of a task of

@@ -168,6 +168,7 @@ fn types_of_ignored_records_are_bounded() {
 fn damaged() -> impl Strategy<Value = Vec<u8>> {
     let mut fixtures = vec![OPENAI, OPENAI_LINES, MESSAGE_LINES, TAU_BENCH, CLAUDE_CODE];
     fixtures.extend([ANTHROPIC, ANTHROPIC_LINES, AGNO, AGNO_ROWS]);
+    fixtures.extend([SWE_AGENT, INSPECT, OPENHANDS, OPENHANDS_EVENTS]);
     let cut = any::<prop::sample::Index>();
     let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6);
     (prop::sample::select(fixtures), changes, cut, any::<bool>()).prop_map(
@@ -186,7 +187,7 @@ fn damaged() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn whatever_is_in_a_file_is_read_or_named_and_read_once(

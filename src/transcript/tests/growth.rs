@@ -11,7 +11,15 @@ use crate::transcript::import_paths;
 #[test]
 fn importing_again_adds_nothing() {
     let engine = engine();
-    let files = [("chats", OPENAI), ("airline", TAU_BENCH), ("any", CLAUDE_CODE)];
+    let files = [
+        ("chats", OPENAI),
+        ("airline", TAU_BENCH),
+        ("any", CLAUDE_CODE),
+        ("roses", SWE_AGENT),
+        ("log", INSPECT),
+        ("output", OPENHANDS),
+        ("stream", OPENHANDS_EVENTS),
+    ];
     let first = files.map(|(name, text)| import(&engine, name, text));
     let before = engine.stats().unwrap().events;
     for ((name, text), first) in files.into_iter().zip(first) {

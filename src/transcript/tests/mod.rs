@@ -5,7 +5,10 @@ mod anthropic;
 mod broken;
 mod equal;
 mod growth;
+mod inspect;
+mod openhands;
 mod recorder;
+mod swe_agent;
 
 use serde_json::Value;
 
@@ -19,6 +22,10 @@ const MESSAGE_LINES: &str = include_str!("../../../tests/fixtures/messages.jsonl
 const TAU_BENCH: &str = include_str!("../../../tests/fixtures/tau-bench.json");
 const CLAUDE_CODE: &str = include_str!("../../../tests/fixtures/claude-code.jsonl");
 const CLAUDE_CODE_AGENT: &str = include_str!("../../../tests/fixtures/claude-code-agent.jsonl");
+const SWE_AGENT: &str = include_str!("../../../tests/fixtures/swe-agent.traj");
+const INSPECT: &str = include_str!("../../../tests/fixtures/inspect.json");
+const OPENHANDS: &str = include_str!("../../../tests/fixtures/openhands.jsonl");
+const OPENHANDS_EVENTS: &str = include_str!("../../../tests/fixtures/openhands-events.jsonl");
 const CLAUDE_CODE_SESSION: &str = "11111111-aaaa-4bbb-8ccc-222222222222";
 
 fn engine() -> Engine {
@@ -79,4 +86,48 @@ fn a_report_is_flat_json() {
     assert_eq!(report["messages"], 4);
     assert_eq!(report["found"]["runs"], 2);
     assert_eq!(report["files"], 1);
+}
+
+#[test]
+fn formats_are_told_apart_by_content() {
+    let texts = [
+        (OPENAI, Format::OpenAi),
+        (OPENAI_LINES, Format::OpenAi),
+        (MESSAGE_LINES, Format::OpenAi),
+        (anthropic::ANTHROPIC, Format::Anthropic),
+        (CLAUDE_CODE, Format::ClaudeCode),
+        (CLAUDE_CODE_AGENT, Format::ClaudeCode),
+        (agno::AGNO, Format::Agno),
+        (agno::AGNO_ROWS, Format::Agno),
+        (TAU_BENCH, Format::TauBench),
+        (SWE_AGENT, Format::SweAgent),
+        (r#"{"history":[{"role":"user","content":"x"}]}"#, Format::SweAgent),
+        (r#"{"history":[],"trajectory":[],"instance_id":"x"}"#, Format::SweAgent),
+        (INSPECT, Format::Inspect),
+        (OPENHANDS, Format::OpenHands),
+        (OPENHANDS_EVENTS, Format::OpenHands),
+        (r#"[{"action":"message","content":"x"}]"#, Format::OpenHands),
+        (r#"{"history":[],"instance_id":"x"}"#, Format::OpenHands),
+        (r#"{"eval":1,"history":3}"#, Format::OpenAi),
+        (r#"{"action":"run","messages":[]}"#, Format::OpenAi),
+        (r#"{"history":[{"role":"user"}],"messages":[]}"#, Format::OpenAi),
+    ];
+    for (text, format) in texts {
+        let source = super::source::Source::split(text).unwrap();
+        assert_eq!(Format::detect(&source), format, "{}", &text[..text.len().min(80)]);
+    }
+}
+
+#[test]
+fn formats_that_are_read_only_are_not_written() {
+    let engine = engine();
+    import(&engine, "count", MESSAGE_LINES);
+    for format in [Format::SweAgent, Format::Inspect, Format::OpenHands] {
+        let error = export(&session(&engine, "count"), format).unwrap_err().to_string();
+        let written = "use openai, anthropic, claude-code, agno or tau-bench";
+        assert!(
+            error.ends_with(&format!("a session is not written as {format}: {written}")),
+            "{error}"
+        );
+    }
 }
