@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::session::Session;
 use crate::error::{Context, Error, Result};
 use crate::event::RunStatus;
+use crate::index::{Stretch, Timeline};
 use crate::message::{Anthropic, Message, Repair, Role, ToolCall, to_anthropic, to_openai};
 use crate::projection::{
     Diff, Projection, RunCount, RunView, Runs, SessionView, Window, session_record, tool_calls,
@@ -51,6 +52,15 @@ impl SessionAt {
                 runs.apply(&event?);
             }
             Ok(runs.into_vec())
+        };
+        read().with_context(|| self.session.place())
+    }
+
+    /// The seqs that count at the point.
+    pub(crate) fn stretches(&self) -> Result<Vec<Stretch>> {
+        let read = || {
+            let (lineage, last) = self.session.resolve(&Point::Seq(self.view.seq))?;
+            Timeline::at(&**self.session.inner().log(), &lineage, last).into_stretches()
         };
         read().with_context(|| self.session.place())
     }

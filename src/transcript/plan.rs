@@ -57,7 +57,8 @@ impl Plan {
             metadata: conversation.metadata.clone(),
             ..Created::default()
         };
-        let mut events = Events::new(conversation, source, 0);
+        let runs = RunPlan::of(&conversation.entries);
+        let mut events = Events::new(conversation, source, 0, runs);
         events.list.insert(0, NewEvent::new(created));
         events.rename(conversation.title.as_deref());
         events.add_messages(0);
@@ -68,7 +69,11 @@ impl Plan {
         let view = &stored.view;
         let refuse =
             |reason: &str| Self::Refuse(format!("session {}: {reason}", conversation.session_id));
-        let Some(import) = view.imports.last() else {
+        if let Some(forked) = &view.forked_from {
+            let is = &forked.session_id;
+            return refuse(&format!("exists already, and was forked from {is}"));
+        }
+        let Some(import) = &stored.import else {
             return refuse("exists already, and was not imported");
         };
         if conversation.user_id.is_some() && conversation.user_id != view.user_id {
@@ -88,12 +93,11 @@ impl Plan {
                 Ok(plan) => plan,
             };
         }
-        let recorded = stored.ids.iter();
-        let mut both = recorded.zip(&conversation.entries);
-        if let Some(at) = both.position(|(id, entry)| *id != entry.id) {
+        let mut both = stored.messages.iter().zip(&conversation.entries);
+        if let Some(at) = both.position(|(message, entry)| message.id != entry.id) {
             return refuse(&format!("differs from what was recorded at message {}", at + 1));
         }
-        let known = stored.ids.len();
+        let known = stored.messages.len();
         if known >= conversation.entries.len() {
             return Self::Nothing;
         }
@@ -101,7 +105,9 @@ impl Plan {
         if conversation.user_id != view.user_id {
             return refuse("belongs to another user");
         }
-        let mut events = Events::new(conversation, source, known);
+        let counts = |at: usize| stored.messages.get(at).is_none_or(|message| message.counts);
+        let runs = RunPlan::counting(&conversation.entries, counts);
+        let mut events = Events::new(conversation, source, known, runs);
         let title = conversation.title.as_deref();
         events.rename(
             title.filter(|title| !stored.is_named_by_hand && view.name.as_deref() != Some(*title)),
@@ -131,14 +137,13 @@ struct Events<'a> {
 }
 
 impl<'a> Events<'a> {
-    fn new(conversation: &'a Conversation, source: &str, known: usize) -> Self {
+    fn new(conversation: &'a Conversation, source: &str, known: usize, runs: RunPlan) -> Self {
         let imported = ImportedFrom {
             format: conversation.format.as_str().to_owned(),
             source: source.to_owned(),
             data: conversation.data.clone(),
             first_record: known as u64,
         };
-        let runs = RunPlan::of(&conversation.entries);
         let counts = Counts { sessions: 1, ..Counts::default() };
         Self {
             conversation,
@@ -168,7 +173,8 @@ impl<'a> Events<'a> {
         }
     }
 
-    /// Goes on with the last imported run where the messages behind `known` belong to it.
+    /// Goes on with the last imported run where the messages behind `known` belong to it. One
+    /// that was left behind begins anew with them.
     fn resume(&mut self, stored: &Stored, known: usize) {
         let number = |at: usize| self.runs.numbers.get(at).copied();
         let last = known.checked_sub(1).and_then(number);

@@ -9,7 +9,7 @@ use super::conversation::Conversation;
 use super::kept::{Kept, KeptRun};
 use super::plan::{Plan, changes};
 use super::report::Counts;
-use super::stored::{KnownRun, Stored};
+use super::stored::{KnownRun, Standing, Stored};
 use crate::commit::Expected;
 use crate::event::{
     Created, EventBody, ImportedFrom, MessageAdded, MetadataChanged, NewEvent, Renamed,
@@ -48,8 +48,8 @@ pub(super) fn grow(
     source: &str,
 ) -> Result<Plan, String> {
     let mut restore = Restore::default();
-    restore.add(imported(conversation, source, stored.ids.len()));
-    let before = stored.view.imports.last().and_then(|import| import.data.as_ref());
+    restore.add(imported(conversation, source, stored.messages.len()));
+    let before = stored.import.as_ref().and_then(|import| import.data.as_ref());
     let now = conversation.data.as_ref();
     let name = |data| text(data, "/session_data/session_name");
     if name(before) != name(now) && !stored.is_named_by_hand {
@@ -133,11 +133,15 @@ impl Restore {
     }
 
     fn start(&mut self, run: &KeptRun) {
-        self.add_to(run, run.started.clone());
-        self.counts.runs += u64::from(run.started.parent_run_id.is_none());
+        self.begin(run);
         self.add_messages(run, 0);
         run.tools.iter().for_each(|tool| self.add_to(run, tool.clone()));
         self.end(run);
+    }
+
+    fn begin(&mut self, run: &KeptRun) {
+        self.add_to(run, run.started.clone());
+        self.counts.runs += u64::from(run.started.parent_run_id.is_none());
     }
 
     fn add_messages(&mut self, run: &KeptRun, known: usize) {
@@ -171,15 +175,13 @@ impl Restore {
         }
         let tools = new_tools(run, known);
         let has_more = run.messages.len() > known.messages.len() || !tools.is_empty();
-        let is_running = known.status == RunStatus::Running;
+        let now = known.now.map(|now| now.status);
         // Whoever goes on with a run outside imports also ends it.
-        let is_shared = is_running && known.is_own;
-        let ends_now = ends_now(run.status, known);
-        if has_more || ends_now && known.status == RunStatus::Interrupted {
-            if !is_running {
-                let run_id = run.started.run_id.clone();
-                self.add_to(run, RunResumed { run_id, counted: known.counted });
-            }
+        let is_shared = now == Some(RunStatus::Running) && known.is_own;
+        // An end alone does not bring back what was left behind.
+        let ends_now = now.is_some() && ends_now(run.status, known);
+        if has_more || ends_now && now.is_some_and(RunStatus::is_terminal) {
+            self.reopen(run, known.now);
             self.add_messages(run, known.messages.len());
             for tool in tools {
                 self.add_to(run, tool.clone());
@@ -187,15 +189,27 @@ impl Restore {
         }
         if has_more && !is_shared || ends_now {
             self.end(run);
-        } else if run.status == RunStatus::Regenerated && known.status.is_terminal() {
+        } else if run.status == RunStatus::Regenerated && now.is_some_and(RunStatus::is_terminal) {
             self.regenerate(run, known);
         }
         Ok(())
     }
 
+    /// Lets a run take more messages. One that was left behind begins anew, with what is new.
+    fn reopen(&mut self, run: &KeptRun, now: Option<Standing>) {
+        match now {
+            None => self.begin(run),
+            Some(now) if now.status == RunStatus::Running => {}
+            Some(now) => {
+                let run_id = run.started.run_id.clone();
+                self.add_to(run, RunResumed { run_id, counted: now.counted });
+            }
+        }
+    }
+
     /// Marks a run that had ended as replaced. What it spent is counted already.
     fn regenerate(&mut self, run: &KeptRun, known: &KnownRun) {
-        if known.status != RunStatus::Regenerated {
+        if known.seen != RunStatus::Regenerated {
             let (status, reason) = (RunStatus::Regenerated, run.reason.clone());
             self.add_to(run, RunFinished { status, metrics: None, reason });
         }
@@ -210,7 +224,7 @@ impl Restore {
 /// Whether the source has seen the end, or a pause, of a run that was left open here. A run that
 /// the engine marked as interrupted was left open, too.
 fn ends_now(status: RunStatus, known: &KnownRun) -> bool {
-    match known.status {
+    match known.seen {
         RunStatus::Running => status != RunStatus::Running && !known.is_own,
         RunStatus::Paused => status.is_terminal() && !known.is_own,
         RunStatus::Interrupted => status.is_terminal() && status != RunStatus::Interrupted,

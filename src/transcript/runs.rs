@@ -38,17 +38,23 @@ pub(super) struct RunPlan {
 
 impl RunPlan {
     pub(super) fn of(entries: &[Entry]) -> Self {
+        Self::counting(entries, |_| true)
+    }
+
+    /// The same, where only some of the messages count for what was spent: those at the places
+    /// that `counts` says.
+    pub(super) fn counting(entries: &[Entry], counts: impl Fn(usize) -> bool) -> Self {
         let mut plan = Self::default();
         let (mut number, mut turn) = (1, Turn::default());
         let mut responses = HashMap::new();
-        for entry in entries {
+        for (at, entry) in entries.iter().enumerate() {
             if turn.ends_before(entry.is_user) {
                 number += 1;
                 turn = Turn::default();
             }
             turn.add(entry.is_user);
             plan.numbers.push(number);
-            let Some(spent) = &entry.spent else { continue };
+            let Some(spent) = entry.spent.as_ref().filter(|_| counts(at)) else { continue };
             match &spent.response_id {
                 // While a response streams its records say what it spent so far, so the last
                 // one counts.

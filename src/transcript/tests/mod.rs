@@ -2,6 +2,7 @@
 
 mod agno;
 mod anthropic;
+mod branches;
 mod broken;
 mod equal;
 mod growth;
