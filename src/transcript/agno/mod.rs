@@ -36,7 +36,7 @@ fn recognise(record: &JsonObject) -> Sign {
 }
 
 /// Writes a session as 2.x has it. What its source said and a session has no place for is put
-/// back, and when it was made.
+/// back, and when it was made; a fork was made when it was forked.
 fn document(recorded: &Recorded) -> Result<Json> {
     let mut record = recorded.now.to_record()?;
     let source = recorded.import(Format::Agno).and_then(|import| import.data.as_ref());
@@ -44,9 +44,12 @@ fn document(recorded: &Recorded) -> Result<Json> {
     let (Value::Object(record), Value::Object(source)) = (&mut record, source) else {
         return Ok(Json::from(record));
     };
+    let is_fork = recorded.view().forked_from.is_some();
     for (name, value) in source {
         match (record.get_mut(&name), value) {
-            (Some(ours), value) if name == "created_at" && value.is_number() => *ours = value,
+            (Some(ours), value) if name == "created_at" && value.is_number() && !is_fork => {
+                *ours = value;
+            }
             (Some(Value::Object(ours)), Value::Object(theirs)) if name == "session_data" => {
                 let gone = |name: &str| ["session_name", "session_state"].contains(&name);
                 let theirs = theirs.into_iter().filter(|(name, _)| !gone(name));

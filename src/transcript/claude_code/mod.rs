@@ -13,7 +13,7 @@ pub(super) const FORMAT: FormatSpec = FormatSpec {
     name: "claude-code",
     recognise,
     read: read::read,
-    write: Some(|recorded| Ok(write::records(&recorded.view().session_id, &recorded.messages()?))),
+    write: Some(|recorded| Ok(write::records(recorded.view(), &recorded.messages()?))),
     reserved: Some(record::RESERVED),
 };
 

@@ -1,11 +1,11 @@
-//! Imports into sessions that went back.
+//! Imports into sessions that went back, and exports of forks.
 
 use serde_json::json;
 
 use super::agno::AGNO;
 use super::anthropic::ANTHROPIC;
 use super::*;
-use crate::Point;
+use crate::{Metrics, Point};
 
 const FIXTURES: [(&str, &str); 7] = [
     ("chats", OPENAI),
@@ -149,4 +149,66 @@ fn nothing_is_imported_into_a_fork() {
     let report = import(&engine, "fork", MESSAGE_LINES);
     let reason = "session fork: exists already, and was forked from count";
     assert_eq!(reasons(&report), [(None, reason)]);
+}
+
+/// A session as it goes out, without what names it and says when it was.
+fn out(engine: &Engine, session_id: &str, format: Format) -> Vec<Value> {
+    let mut out = exported(engine, session_id, format);
+    for record in out.iter_mut().filter_map(Value::as_object_mut) {
+        for name in ["id", "session_id", "sessionId", "task_id", "forked_from"] {
+            record.remove(name);
+        }
+        for name in ["uuid", "parentUuid", "timestamp", "created_at", "updated_at"] {
+            record.remove(name);
+        }
+        for run in record.get_mut("runs").and_then(Value::as_array_mut).into_iter().flatten() {
+            run.as_object_mut().unwrap().remove("session_id");
+        }
+    }
+    out
+}
+
+#[test]
+fn a_fork_goes_out_with_the_messages_that_count() {
+    let formats = Format::ALL.iter().copied().filter(|format| format.is_written());
+    for (format, (name, text)) in formats.flat_map(|f| FIXTURES.map(|fixture| (f, fixture))) {
+        let engine = engine();
+        import(&engine, name, text);
+        for session_id in session_ids(&engine) {
+            let parent = session(&engine, &session_id);
+            let fork = parent.fork(Point::Head).open().unwrap();
+            let whole = out(&engine, fork.id(), format);
+            if parent.view().unwrap().open_runs.is_empty() {
+                assert_eq!(whole, out(&engine, &session_id, format), "{session_id} as {format}");
+            }
+            if parent.view().unwrap().run_count == 0 {
+                continue;
+            }
+            // Going back in the fork leaves what a fork at that point has.
+            let before = parent.fork(Point::run(1)).open().unwrap();
+            let message = crate::Message::user("And now?");
+            fork.record_run([message], Metrics::default()).unwrap().wait().unwrap();
+            fork.rewind(Point::run(1)).unwrap().wait().unwrap();
+            assert_eq!(contents(&engine, fork.id()), contents(&engine, before.id()));
+            assert_eq!(
+                exported(&engine, fork.id(), format).len(),
+                exported(&engine, before.id(), format).len()
+            );
+        }
+        assert!(engine.verify().unwrap().ok);
+    }
+}
+
+#[test]
+fn a_fork_of_a_claude_code_session_is_read_back_as_one_session() {
+    let engine = engine();
+    import(&engine, "any", CLAUDE_CODE);
+    let fork = session(&engine, CLAUDE_CODE_SESSION).fork(Point::Head).id("fork").open().unwrap();
+    let message = crate::Message::user("And now?");
+    fork.record_run([message], Metrics::default()).unwrap().wait().unwrap();
+    let out = exported(&engine, "fork", Format::ClaudeCode);
+    assert!(out.iter().all(|record| record["sessionId"] == "fork"));
+    let given = exported(&engine, CLAUDE_CODE_SESSION, Format::ClaudeCode);
+    assert_eq!(out.len(), given.len() + 1);
+    assert_eq!(out[0]["message"], given[0]["message"]);
 }
