@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use sessionlog::{
     Access, Custom, Delivery, Engine, ErrorKind, EventId, Expected, Json, Log, MemoryLog, Message,
-    Metrics, NewEvent, Point, Renamed, Session, StatePatch, SummaryWritten, check_anthropic,
-    check_openai, to_anthropic, to_openai,
+    Metrics, NewEvent, Point, Renamed, Session, StatePatch, SummaryWritten, Ticket,
+    check_anthropic, check_openai, to_anthropic, to_openai,
 };
 
 /// The numbers that decide what is done, read off the input one by one.
@@ -49,58 +49,13 @@ impl Known {
     }
 
     fn step(&mut self, choices: &mut Choices<'_>) -> Option<()> {
-        let op = choices.next()?;
+        let op = choices.next()? % 12;
         let number = usize::try_from(choices.below(self.seqs.len() as u64)?).unwrap();
         let session = self.session(number);
         let head = self.seqs[number];
-        match op % 12 {
-            0 => {
-                let id = choices.next()?;
-                let messages =
-                    [Message::user("q"), Message::assistant("").with_call("c", "t", "{}")];
-                let run = session.run().id(format!("r{id}"));
-                let ticket = run.record(messages, Metrics::tokens(u64::from(id), 1)).unwrap();
-                // The id may have been used: then it is a retry, or another run's.
-                if let Ok(receipt) = ticket.wait() {
-                    if !receipt.is_duplicate {
-                        assert_eq!(receipt.first_seq, head + 1);
-                        self.seqs[number] = receipt.last_seq;
-                    }
-                }
-            }
-            1 => self.append(number, NewEvent::new(custom(choices.next()?))),
-            2 => {
-                let (from, kept) = (choices.below(head)? + 1, choices.next()?);
-                let event =
-                    NewEvent::new(Renamed { name: Some(format!("n{kept}")), is_generated: false });
-                let ticket = session.append_expecting(Expected::Seq(from), [event]).unwrap();
-                match ticket.wait() {
-                    Ok(receipt) => {
-                        assert_eq!((from, receipt.last_seq), (head, head + 1));
-                        self.seqs[number] = receipt.last_seq;
-                    }
-                    Err(error) => {
-                        assert!(matches!(error.kind(), ErrorKind::Conflict { .. }) && from != head);
-                    }
-                }
-            }
-            3 => {
-                let id = EventId::derive(&[&[choices.next()?]]);
-                let event = NewEvent::new(custom(0)).with_id(id);
-                let receipt = session.append([event]).unwrap().wait().unwrap();
-                if !receipt.is_duplicate {
-                    assert_eq!(receipt.last_seq, head + 1);
-                    self.seqs[number] = receipt.last_seq;
-                }
-            }
-            4 => {
-                let to = choices.below(head)? + 1;
-                let receipt = session.rewind(Point::seq(to)).unwrap().wait().unwrap();
-                assert_eq!(receipt.first_seq, head + 1);
-                self.seqs[number] = receipt.last_seq;
-                let (now, there) = (session.view().unwrap(), session.at(Point::seq(to)).unwrap());
-                assert_eq!((&now.state, &now.name), (&there.view().state, &there.view().name));
-            }
+        match op {
+            0..=3 => return self.write(op, number, &session, choices),
+            4 => self.rewind(number, &session, choices.below(head)? + 1),
             5 if self.seqs.len() < 8 => {
                 let at = choices.below(head)? + 1;
                 let fork = session.fork(Point::seq(at)).id(format!("s{}", self.seqs.len())).open();
@@ -108,42 +63,85 @@ impl Known {
             }
             6 => {
                 let run = session.start_run().unwrap();
-                let last = run.push(Message::user("open")).unwrap().wait().unwrap().last_seq;
-                assert_eq!(last, head + 2);
-                self.seqs[number] = last;
+                self.grown(number, run.push(Message::user("open")));
             }
             7 => self.reopen(),
             8 => {
-                let events = (0..choices.below(300)? + 1).map(|_| NewEvent::new(custom(1)));
-                self.seqs[number] = session.append(events).unwrap().wait().unwrap().last_seq;
+                let events = (0..=choices.below(300)?).map(|_| NewEvent::new(custom(1)));
+                self.grown(number, session.append(events));
             }
             9 => {
-                let patch = StatePatch::new().set(
-                    [format!("k{}", choices.next()? % 4)],
-                    Json::from(serde_json::Value::from(op)),
-                );
-                self.seqs[number] = session.patch_state(patch).unwrap().wait().unwrap().last_seq;
+                let patch =
+                    StatePatch::new().set([format!("k{}", choices.next()? % 4)], number_of(op));
+                self.grown(number, session.patch_state(patch));
             }
             10 => {
-                let written = SummaryWritten {
-                    summary: "so far".to_owned(),
-                    topics: Vec::new(),
-                    first_seq: 1,
-                    last_seq: head,
-                    model: None,
-                };
-                self.seqs[number] =
-                    session.write_summary(written).unwrap().wait().unwrap().last_seq;
+                let (summary, topics, model) = ("so far".to_owned(), Vec::new(), None);
+                let (first_seq, last_seq) = (1, head);
+                let written = SummaryWritten { summary, topics, first_seq, last_seq, model };
+                self.grown(number, session.write_summary(written));
             }
-            _ => self.look(&session, choices.below(head + 1)?),
+            _ => look(&session, choices.below(head + 1)?),
         }
         Some(())
     }
 
-    fn append(&mut self, number: usize, event: NewEvent) {
-        let receipt = self.session(number).append([event]).unwrap().wait().unwrap();
-        assert_eq!(receipt.last_seq, self.seqs[number] + 1);
+    /// Runs under names that may be taken, events under ids that may be stored, versions that may
+    /// be old.
+    fn write(
+        &mut self,
+        op: u8,
+        number: usize,
+        session: &Session,
+        choices: &mut Choices<'_>,
+    ) -> Option<()> {
+        let head = self.seqs[number];
+        let choice = choices.next()?;
+        let (ticket, expected) = match op {
+            0 => {
+                let call = Message::assistant("").with_call("c", "t", "{}");
+                let run = session.run().id(format!("r{choice}"));
+                let metrics = Metrics::tokens(u64::from(choice), 1);
+                (run.record([Message::user("q"), call], metrics), head)
+            }
+            1 => (session.append([NewEvent::new(custom(choice))]), head),
+            2 => {
+                let id = EventId::derive(&[&[choice]]);
+                (session.append([NewEvent::new(custom(0)).with_id(id)]), head)
+            }
+            _ => {
+                let seen = choices.below(head)? + 1;
+                let name = Some(format!("n{choice}"));
+                let event = NewEvent::new(Renamed { name, is_generated: false });
+                (session.append_expecting(Expected::Seq(seen), [event]), seen)
+            }
+        };
+        match ticket.unwrap().wait() {
+            Ok(receipt) if receipt.is_duplicate => assert!(receipt.last_seq <= head),
+            Ok(receipt) => {
+                assert_eq!((expected, receipt.first_seq), (head, head + 1));
+                self.seqs[number] = receipt.last_seq;
+            }
+            // A run's name may be taken.
+            Err(error) if op == 0 => assert!(matches!(error.kind(), ErrorKind::Invalid { .. })),
+            Err(error) => {
+                assert!(expected != head && matches!(error.kind(), ErrorKind::Conflict { .. }));
+            }
+        }
+        Some(())
+    }
+
+    /// Waits for an append that nothing stands against.
+    fn grown(&mut self, number: usize, ticket: sessionlog::Result<Ticket>) {
+        let receipt = ticket.unwrap().wait().unwrap();
+        assert!(receipt.first_seq > self.seqs[number]);
         self.seqs[number] = receipt.last_seq;
+    }
+
+    fn rewind(&mut self, number: usize, session: &Session, to: u64) {
+        self.grown(number, session.rewind(Point::seq(to)));
+        let (now, there) = (session.view().unwrap(), session.at(Point::seq(to)).unwrap());
+        assert_eq!((&now.state, &now.name), (&there.view().state, &there.view().name));
     }
 
     /// The process ends and another opens the log: runs under way are interrupted.
@@ -158,20 +156,12 @@ impl Known {
         }
     }
 
-    fn look(&self, session: &Session, seq: u64) {
-        let there = session.at(Point::seq(seq)).unwrap();
-        assert_eq!(there.seq(), seq);
-        let messages = there.messages().unwrap();
-        check_openai(&to_openai(&messages)).unwrap();
-        check_anthropic(&to_anthropic(&messages)).unwrap();
-    }
-
     fn check(mut self) {
         self.reopen();
         for (number, seq) in self.seqs.iter().enumerate() {
             let session = self.session(number);
             assert_eq!(session.seq().unwrap(), *seq);
-            self.look(&session, *seq);
+            look(&session, *seq);
             let steps: Vec<_> = session.replay().unwrap().map(Result::unwrap).collect();
             assert_eq!(steps.len() as u64, *seq);
             for step in steps.iter().step_by(37).chain(steps.last()) {
@@ -196,6 +186,18 @@ impl Known {
     }
 }
 
+fn look(session: &Session, seq: u64) {
+    let there = session.at(Point::seq(seq)).unwrap();
+    assert_eq!(there.seq(), seq);
+    let messages = there.messages().unwrap();
+    check_openai(&to_openai(&messages)).unwrap();
+    check_anthropic(&to_anthropic(&messages)).unwrap();
+}
+
+fn number_of(number: u8) -> Json {
+    Json::from(serde_json::Value::from(number))
+}
+
 fn custom(number: u8) -> Custom {
-    Custom { kind: "k".to_owned(), data: Json::from(serde_json::Value::from(number)) }
+    Custom { kind: "k".to_owned(), data: number_of(number) }
 }

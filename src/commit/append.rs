@@ -2,10 +2,10 @@
 //! the commit thread only has to place it.
 
 use crate::access::Access;
-use crate::codec::{Commitment, EncodedBody};
-use crate::error::{Error, ErrorKind, Result};
+use crate::codec::{self, BodyForm, Commitment, EncodedBody, Frame, Header};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::event::{
-    Created, EventBody, EventKind, ForkedFrom, NewEvent, RewoundTo, RunFinished, RunResumed,
+    Created, Event, EventBody, EventKind, ForkedFrom, NewEvent, RewoundTo, RunFinished, RunResumed,
     RunStatus, Touch, check_ops,
 };
 use crate::id::{Digest, EventId, check_name};
@@ -60,6 +60,8 @@ pub(crate) struct Prepared {
     pub(crate) run: Digest,
     pub(crate) touch: Touch,
     pub(crate) effect: Effect,
+    /// The header it has already, where it comes from another log.
+    pub(crate) header: Option<Header>,
 }
 
 /// What an event changes in the indexes.
@@ -109,7 +111,52 @@ impl Append {
     }
 }
 
+impl Append {
+    /// Takes over events of another log: their headers stay, and so do their links.
+    pub(crate) fn restore(
+        session_id: &str,
+        expected: Expected,
+        frames: &[Frame<'_>],
+    ) -> Result<Self> {
+        check_name("session id", session_id)?;
+        check_limit("commit", frames.len(), limits::COMMIT_EVENTS_MAX)?;
+        let mut events = Vec::with_capacity(frames.len());
+        for frame in frames {
+            let event = Prepared::restore(frame);
+            events.push(event.with_context(|| format!("seq {}", frame.header.seq))?);
+        }
+        let (session, session_id) = (Digest::of_session(session_id), session_id.to_owned());
+        Ok(Self { session, session_id, access: Access::Admin, expected, events })
+    }
+}
+
 impl Prepared {
+    /// An event of another log, as it was stored there. Its frame was opened, so header and body
+    /// belong together; whether it follows from what is here, its placing shows.
+    fn restore(frame: &Frame<'_>) -> Result<Self> {
+        if frame.form != BodyForm::Original {
+            return Err(Error::invalid("its body was removed or replaced"));
+        }
+        let Event { id, run, body, .. } = codec::decode(frame)?;
+        check_body(&body)?;
+        let encoded = EncodedBody {
+            kind: body.kind(),
+            schema_version: frame.header.schema_version,
+            bytes: frame.body.to_vec(),
+        };
+        Ok(Self {
+            body: encoded,
+            salt: frame.salt,
+            commitment: frame.header.commitment,
+            // Which ids a caller gave, no frame tells; to index one more does no harm.
+            id: Some(id),
+            run,
+            touch: Touch::of(&body, run),
+            effect: Effect::of(body, !run.is_none()),
+            header: Some(frame.header.clone()),
+        })
+    }
+
     fn new(event: NewEvent, salt: [u8; 16]) -> Result<Self> {
         let NewEvent { body, run_id, id } = event;
         check_body(&body)?;
@@ -132,7 +179,7 @@ impl Prepared {
         let commitment = Commitment::to(&salt, &encoded.bytes);
         let touch = Touch::of(&body, run);
         let effect = Effect::of(body, !run.is_none());
-        Ok(Self { body: encoded, salt, commitment, id, run, touch, effect })
+        Ok(Self { body: encoded, salt, commitment, id, run, touch, effect, header: None })
     }
 }
 

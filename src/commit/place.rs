@@ -58,7 +58,10 @@ impl Commit {
         if let Some(Effect::Forked(forked)) = events.first().map(|event| &event.effect) {
             commit.begin_at(site, append, forked)?;
         }
-        commit.tail.recorded_at_us = commit.tail.recorded_at_us.max(site.now_us);
+        // What comes from another log was recorded when it was recorded there.
+        if events.iter().all(|event| event.header.is_none()) {
+            commit.tail.recorded_at_us = commit.tail.recorded_at_us.max(site.now_us);
+        }
         let commit_len = u32::try_from(events.len())
             .map_err(|_| Error::invalid("too many events in one append"))?;
         for (commit_index, event) in (0..commit_len).zip(events) {
@@ -77,28 +80,32 @@ impl Commit {
     ) -> Result<()> {
         let session = append.session;
         let seq = self.tail.seq + 1;
-        self.apply_effect(site, session, seq, event)?;
         let position = site.next_position + u64::from(commit_index);
-        let recorded_at_us = self.tail.recorded_at_us;
-        let body_len = u32::try_from(event.body.bytes.len())
-            .map_err(|_| Error::invalid("a body is too long"))?;
-        let header = Header {
-            kind: event.body.kind as u16,
-            schema_version: event.body.schema_version,
-            flags: 0,
-            commit_index,
-            commit_len,
-            body_len,
-            seq,
-            recorded_at_us,
-            log_id: site.log_id,
-            session,
-            event_id: event.id.unwrap_or_else(|| EventId::at(recorded_at_us, position)),
-            run: event.run,
-            actor: append.access.actor(),
-            previous: self.tail.link,
-            commitment: event.commitment,
+        let header = match &event.header {
+            Some(header) => self.restored(session, header)?,
+            None => Header {
+                kind: event.body.kind as u16,
+                schema_version: event.body.schema_version,
+                flags: 0,
+                commit_index,
+                commit_len,
+                body_len: u32::try_from(event.body.bytes.len())
+                    .map_err(|_| Error::invalid("a body is too long"))?,
+                seq,
+                recorded_at_us: self.tail.recorded_at_us,
+                log_id: site.log_id,
+                session,
+                event_id: event
+                    .id
+                    .unwrap_or_else(|| EventId::at(self.tail.recorded_at_us, position)),
+                run: event.run,
+                actor: append.access.actor(),
+                previous: self.tail.link,
+                commitment: event.commitment,
+            },
         };
+        self.tail.recorded_at_us = header.recorded_at_us;
+        self.apply_effect(site, session, seq, event)?;
         let frame = Frame::new(header, position, event.salt, &event.body.bytes);
         let bytes = frame.to_bytes();
         self.bytes += bytes.len();
@@ -110,6 +117,19 @@ impl Commit {
             self.ids.push((id, seq));
         }
         Ok(())
+    }
+
+    /// The header of an event of another log, if the event belongs here.
+    fn restored(&self, session: Digest, header: &Header) -> Result<Header> {
+        let follows = header.session == session
+            && header.seq == self.tail.seq + 1
+            && header.previous == self.tail.link
+            && header.recorded_at_us >= self.tail.recorded_at_us;
+        if follows {
+            return Ok(header.clone());
+        }
+        let reason = format!("seq {} does not follow from what is here", header.seq);
+        Err(Error::invalid(reason))
     }
 
     fn apply_effect(

@@ -33,6 +33,10 @@ impl SessionAt {
         self.view.seq
     }
 
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
     /// The session without its runs and messages.
     pub fn view(&self) -> &SessionView {
         &self.view

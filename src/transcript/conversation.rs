@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::format::Format;
+use super::jsonl::Dumped;
 use super::kept::Kept;
 use super::report::Counts;
 use super::runs::RunPlan;
@@ -19,9 +20,18 @@ use crate::message::{Message, Metrics, Role};
 #[derive(Debug, Default)]
 pub(super) struct Parsed {
     pub(super) conversations: Vec<Conversation>,
+    /// Events as they were stored, to be taken over.
+    pub(super) dumped: Vec<Dumped>,
     pub(super) broken: Vec<Broken>,
     /// Types of records that are no messages.
     pub(super) ignored: BTreeMap<String, u64>,
+}
+
+impl Parsed {
+    /// Whether nothing was found that could be recorded.
+    pub(super) fn is_empty(&self) -> bool {
+        self.conversations.is_empty() && self.dumped.is_empty()
+    }
 }
 
 #[derive(Debug)]

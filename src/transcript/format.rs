@@ -6,7 +6,9 @@ use std::str::FromStr;
 use super::conversation::Parsed;
 use super::export::Recorded;
 use super::source::Source;
-use super::{agno, anthropic, claude_code, inspect, openai, openhands, swe_agent, tau_bench};
+use super::{
+    agno, anthropic, claude_code, inspect, jsonl, openai, openhands, swe_agent, tau_bench,
+};
 use crate::error::{Error, Result};
 use crate::json::{Json, JsonObject};
 
@@ -81,6 +83,7 @@ formats! {
     SweAgent swe_agent "Trajectory files of SWE-agent, one conversation a file; read only",
     Inspect inspect "Eval logs of Inspect as JSON, one conversation a sample; read only",
     OpenHands openhands "Event streams and evaluation outputs of `OpenHands`; read only",
+    Jsonl jsonl "A dump of all events, to be taken over into another database with the same links",
 }
 
 impl Format {

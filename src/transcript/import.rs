@@ -7,12 +7,13 @@ use std::str::Utf8Error;
 use super::conversation::{Conversation, Parsed};
 use super::files::{self, Files};
 use super::format::Format;
+use super::jsonl::Dumped;
 use super::plan::{Plan, is_refusal};
 use super::report::{Counts, ImportOptions, ImportProgress, ImportReport};
 use super::source::{NO_CONVERSATION, Source};
 use crate::access::Access;
 use crate::commit::{Append, Expected, Ticket};
-use crate::engine::Engine;
+use crate::engine::{Engine, Restored};
 use crate::error::{Context, ErrorKind, Result};
 use crate::event::NewEvent;
 use crate::limits::TRANSCRIPT_BYTES_MAX;
@@ -115,8 +116,9 @@ impl<'a> Import<'a> {
         source.folder = files::folder(Path::new(name));
         let parsed = self.parse(&source, stem);
         let mut broken = std::mem::take(&mut source.broken);
+        let is_empty = parsed.is_empty();
         broken.extend(parsed.broken);
-        if parsed.conversations.is_empty() && broken.is_empty() {
+        if is_empty && broken.is_empty() {
             self.report.skip(name, None, NO_CONVERSATION);
         }
         broken.sort_by_key(|broken| broken.line);
@@ -126,6 +128,35 @@ impl<'a> Import<'a> {
             self.conversation(name, conversation)?;
         }
         while self.settle_oldest(name)? {}
+        parsed.dumped.iter().try_for_each(|dumped| self.dumped(name, dumped))
+    }
+
+    /// Takes over what was dumped. What does not fit is named, and the rest goes on.
+    fn dumped(&mut self, name: &str, dumped: &Dumped) -> Result<()> {
+        self.report.found += dumped.counts(dumped.events.len());
+        if self.options.user_id.is_some() {
+            let reason = "a dump says whose its sessions are: import it without a user";
+            self.report.skip(name, dumped.line, reason);
+            return Ok(());
+        }
+        if dumped.cut > 0 {
+            let reason = format!("the last {} events are a part of a commit", dumped.cut);
+            self.report.skip(name, dumped.line, reason);
+        }
+        match self.engine.restore(&dumped.events) {
+            Ok(Restored { added: 0, .. }) => self.report.unchanged += 1,
+            Ok(restored) => self.report.recorded += dumped.counts(restored.added),
+            Err(error) => match error.kind() {
+                // Its parent is not here, or somebody writes to it.
+                ErrorKind::NotFound { .. } | ErrorKind::Conflict { .. } => {
+                    self.report.skip(name, dumped.line, error.to_string());
+                }
+                kind if is_refusal(kind) => {
+                    self.report.skip(name, dumped.line, error.to_string());
+                }
+                _ => return Err(error),
+            },
+        }
         Ok(())
     }
 

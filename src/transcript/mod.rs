@@ -15,6 +15,7 @@ mod files;
 mod format;
 mod import;
 mod inspect;
+mod jsonl;
 mod kept;
 mod openai;
 mod openhands;

@@ -170,7 +170,9 @@ fn out(engine: &Engine, session_id: &str, format: Format) -> Vec<Value> {
 
 #[test]
 fn a_fork_goes_out_with_the_messages_that_count() {
-    let formats = Format::ALL.iter().copied().filter(|format| format.is_written());
+    // A dump has all events, of a fork also that it is one.
+    let is_meant = |format: &Format| format.is_written() && *format != Format::Jsonl;
+    let formats = Format::ALL.iter().copied().filter(is_meant);
     for (format, (name, text)) in formats.flat_map(|f| FIXTURES.map(|fixture| (f, fixture))) {
         let engine = engine();
         import(&engine, name, text);

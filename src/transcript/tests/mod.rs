@@ -4,6 +4,7 @@ mod agno;
 mod anthropic;
 mod branches;
 mod broken;
+mod dump;
 mod equal;
 mod growth;
 mod inspect;
@@ -125,7 +126,7 @@ fn formats_that_are_read_only_are_not_written() {
     import(&engine, "count", MESSAGE_LINES);
     for format in [Format::SweAgent, Format::Inspect, Format::OpenHands] {
         let error = export(&session(&engine, "count"), format).unwrap_err().to_string();
-        let written = "use openai, anthropic, claude-code, agno or tau-bench";
+        let written = "use openai, anthropic, claude-code, agno, tau-bench or jsonl";
         assert!(
             error.ends_with(&format!("a session is not written as {format}: {written}")),
             "{error}"
