@@ -161,16 +161,6 @@ pub struct Batch {
     ops: Vec<Op>,
 }
 
-impl Op {
-    /// Bytes of its key and value.
-    pub fn bytes(&self) -> usize {
-        match self {
-            Self::Insert(record) | Self::Replace(record) => record.key.len() + record.value.len(),
-            Self::Remove(key) => key.len(),
-        }
-    }
-}
-
 /// One operation of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
@@ -180,6 +170,24 @@ pub enum Op {
     Replace(Record),
     /// Removes a key.
     Remove(Vec<u8>),
+}
+
+impl Op {
+    /// The key it is about.
+    pub fn key(&self) -> &[u8] {
+        match self {
+            Self::Insert(record) | Self::Replace(record) => &record.key,
+            Self::Remove(key) => key,
+        }
+    }
+
+    /// Bytes of its key and value.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Insert(record) | Self::Replace(record) => record.key.len() + record.value.len(),
+            Self::Remove(key) => key.len(),
+        }
+    }
 }
 
 impl Batch {

@@ -21,7 +21,8 @@ const JOURNAL_VERSION: u32 = 1;
 const HEADER_BYTES: usize = 40;
 /// Magic, length, check.
 const RECORD_HEADER_BYTES: usize = 24;
-/// Written once with zeros, so that a sync need not write where the file's blocks are.
+/// The file grows by so much, written with zeros first, so that a sync need not write where the
+/// file's blocks are.
 const PREPARED_BYTES: u64 = 1024 * 1024;
 /// A longer file is cut when the journal begins again.
 const KEPT_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -33,6 +34,8 @@ pub(super) struct Journal {
     /// The check of the last record, or of the header.
     check: Check,
     end: u64,
+    /// How long the file is.
+    prepared: u64,
 }
 
 type Check = [u8; 16];
@@ -45,11 +48,9 @@ impl Journal {
         let options = options.read(true).write(true).create(true).truncate(false);
         let file = options.open(directory.join(JOURNAL_FILE)).map_err(Error::io)?;
         let len = file.metadata().map_err(Error::io)?.len();
-        if len < PREPARED_BYTES {
-            let zeros = vec![0; usize::try_from(PREPARED_BYTES - len).unwrap_or_default()];
-            write_at(&file, &zeros, len).map_err(Error::io)?;
-        }
-        let mut journal = Self { file, check: Check::default(), end: HEADER_BYTES as u64 };
+        let (check, end) = (Check::default(), HEADER_BYTES as u64);
+        let mut journal = Self { file, check, end, prepared: len };
+        journal.prepare(PREPARED_BYTES)?;
         match journal.read_header()? {
             Some(check) => journal.check = check,
             None => journal.begin_again()?,
@@ -77,16 +78,29 @@ impl Journal {
 
     /// Writes a batch behind the last one; not synced yet.
     pub(super) fn write(&mut self, ops: &[Op]) -> Result<()> {
-        let payload = encode(ops)?;
-        let check = check_record(self.check, &payload);
-        let mut record = Vec::with_capacity(RECORD_HEADER_BYTES + payload.len());
-        record.extend_from_slice(&RECORD_MAGIC);
-        record.extend_from_slice(&length(payload.len())?.to_le_bytes());
-        record.extend_from_slice(&check);
-        record.extend_from_slice(&payload);
+        let mut record = vec![0; RECORD_HEADER_BYTES];
+        encode(ops, &mut record)?;
+        let Some((header, payload)) = record.split_first_chunk_mut::<RECORD_HEADER_BYTES>() else {
+            return Err(Error::invalid("a record without a header"));
+        };
+        let check = check_record(self.check, payload);
+        let parts = [RECORD_MAGIC.as_slice(), &length(payload.len())?.to_le_bytes(), &check];
+        header.copy_from_slice(&parts.concat());
+        let end = self.end + record.len() as u64;
+        self.prepare(end)?;
         write_at(&self.file, &record, self.end).map_err(Error::io)?;
-        self.check = check;
-        self.end += record.len() as u64;
+        (self.check, self.end) = (check, end);
+        Ok(())
+    }
+
+    /// Makes the file reach that far, in whole steps.
+    fn prepare(&mut self, end: u64) -> Result<()> {
+        while self.prepared < end {
+            let next = (self.prepared / PREPARED_BYTES + 1) * PREPARED_BYTES;
+            let zeros = vec![0; usize::try_from(next - self.prepared).unwrap_or_default()];
+            write_at(&self.file, &zeros, self.prepared).map_err(Error::io)?;
+            self.prepared = next;
+        }
         Ok(())
     }
 
@@ -95,8 +109,9 @@ impl Journal {
         self.file.sync_data().map_err(Error::io)
     }
 
-    /// Forgets its records: sled holds them on disk. The next sync covers this, and until then
-    /// doing them again changes nothing.
+    /// Forgets its records: sled holds them on disk. It must be synced before the next one is
+    /// written: under the header of the old round, a new record over some of the old ones would
+    /// leave others to be done again without those that followed them.
     pub(super) fn begin_again(&mut self) -> Result<()> {
         let mut nonce = [0; 16];
         getrandom::fill(&mut nonce)
@@ -115,8 +130,10 @@ impl Journal {
     }
 
     /// Gives back the room that large batches took. Only for an empty journal.
-    pub(super) fn shrink(&self) -> Result<()> {
-        self.file.set_len(PREPARED_BYTES).map_err(Error::io)
+    pub(super) fn shrink(&mut self) -> Result<()> {
+        self.file.set_len(PREPARED_BYTES).map_err(Error::io)?;
+        self.prepared = PREPARED_BYTES;
+        Ok(())
     }
 
     /// The header's check, where there is a whole header.
@@ -182,23 +199,22 @@ const INSERT: u8 = 0;
 const REPLACE: u8 = 1;
 const REMOVE: u8 = 2;
 
-fn encode(ops: &[Op]) -> Result<Vec<u8>> {
-    let mut payload = Vec::new();
+fn encode(ops: &[Op], payload: &mut Vec<u8>) -> Result<()> {
     for op in ops {
-        let (tag, key, value) = match op {
-            Op::Insert(record) => (INSERT, &record.key, Some(&record.value)),
-            Op::Replace(record) => (REPLACE, &record.key, Some(&record.value)),
-            Op::Remove(key) => (REMOVE, key, None),
+        let (tag, value) = match op {
+            Op::Insert(record) => (INSERT, Some(&record.value)),
+            Op::Replace(record) => (REPLACE, Some(&record.value)),
+            Op::Remove(_) => (REMOVE, None),
         };
         payload.push(tag);
-        payload.extend_from_slice(&length(key.len())?.to_le_bytes());
-        payload.extend_from_slice(key);
+        payload.extend_from_slice(&length(op.key().len())?.to_le_bytes());
+        payload.extend_from_slice(op.key());
         if let Some(value) = value {
             payload.extend_from_slice(&length(value.len())?.to_le_bytes());
             payload.extend_from_slice(value);
         }
     }
-    Ok(payload)
+    Ok(())
 }
 
 fn decode(mut payload: &[u8]) -> Result<Vec<Op>> {

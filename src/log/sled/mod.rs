@@ -7,34 +7,35 @@
 //!   guarded, and a mark remembers how far the database was synced.
 
 mod directory;
+mod feeder;
 mod guard;
 mod journal;
 mod mark;
+mod pending;
 mod tree;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
 use self::directory::{
     Copy, DATA_FILE, check_directory, directory_bytes, make_directory, sync_directories,
 };
+use self::feeder::Feeder;
 use self::journal::Journal;
 use self::mark::Mark;
-use self::tree::{KEY_BYTES_MAX, SEGMENT_BYTES, Tree};
-use super::{Batch, Durability, Log, Op, PageLimit, Range, Record};
+use self::pending::{Pending, Task, merge};
+use self::tree::Tree;
+use super::{Batch, Durability, Log, PageLimit, Range, Record};
 use crate::error::{Context, Error, Result};
 
-/// Bytes of batches that sled takes in between two syncs of its file.
-///
-/// sled moves pages to new segments and writes over the old ones once the new ones were handed
-/// to the operating system. That is safe only if they are on disk by then. sled writes up to
-/// twelve times what it takes in (measured: small events of 3,000 sessions), so between two
-/// syncs it fills less than one segment and does not write over what it frees in between.
-const UNSYNCED_BYTES_MAX: usize = SEGMENT_BYTES / 32;
-
-/// Bytes after which the journal begins again, whatever sled has taken in since its last sync.
+/// Bytes after which the journal begins again, even if sled has to be waited for. It is also what
+/// has to be done again after a crash.
 const JOURNAL_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Bytes after which it does so where sled happens to have everything on disk. It costs a sync, so
+/// not at every chance.
+const JOURNAL_BYTES_ENOUGH: u64 = 512 * 1024;
 
 /// A database directory.
 #[derive(Debug)]
@@ -43,8 +44,11 @@ pub(crate) struct SledLog {
     /// The directory that was there before the database's own, and those above it, were made.
     made_in: PathBuf,
     writer: Mutex<Writer>,
-    tree: Tree,
-    /// The file sled writes, for the sync that sled does not do.
+    pending: Arc<Pending>,
+    /// `None` only while the log is dropped.
+    feeder: Option<JoinHandle<()>>,
+    tree: Arc<Tree>,
+    /// The file sled writes, for the sync of a new database.
     data: File,
     /// Also the lock on the database. Dropped after sled has let go.
     mark: Mark,
@@ -55,11 +59,9 @@ pub(crate) struct SledLog {
 #[derive(Debug)]
 struct Writer {
     journal: Journal,
-    /// What sled has taken in since its file was synced.
-    unsynced_bytes: usize,
     /// Whether the directory entries of a new database are known to be on disk.
     is_directory_synced: bool,
-    /// Whether sled has not taken in all that the journal holds. Then the journal must stay.
+    /// Whether the journal holds what was not handed on. Then it must stay.
     is_behind: bool,
 }
 
@@ -99,33 +101,16 @@ impl SledLog {
         if is_new && mark.read()?.is_some_and(|mark| mark > 0) {
             return Err(Error::corrupt("its data file is missing"));
         }
-        let journal = Journal::open(path)?;
-        let tree = Tree::open(path, options.cache_bytes)?;
+        let mut journal = Journal::open(path)?;
+        let tree = Arc::new(Tree::open(path, options.cache_bytes)?);
         let data = File::open(path.join(DATA_FILE)).map_err(Error::io)?;
-        let writer =
-            Writer { journal, unsynced_bytes: 0, is_directory_synced: false, is_behind: true };
-        let (path, writer) = (path.to_owned(), Mutex::new(writer));
-        let log = Self { path, made_in, writer, tree, data, mark, copy: None };
-        log.redo()?;
-        Ok(log)
-    }
-
-    /// Does again what was acknowledged and may not have reached sled's file. Doing a batch twice
-    /// is doing it once, as long as all that follow are done after it.
-    fn redo(&self) -> Result<()> {
-        let mut writer = self.lock_writer();
-        let mut is_clean = true;
-        while let Some(ops) = writer.journal.read_next()? {
-            self.apply_in_pieces(&mut writer, &ops)?;
-            is_clean = false;
-        }
-        writer.is_behind = false;
-        if !is_clean {
-            self.sync_data(&mut writer)?;
-        }
-        // Whatever comes next, these must not be done again over it.
-        writer.journal.begin_again()?;
-        if is_clean { Ok(()) } else { writer.journal.sync() }
+        let mut feeder = Feeder::new(Arc::clone(&tree), data.try_clone().map_err(Error::io)?);
+        redo(&mut journal, &mut feeder)?;
+        let pending = Arc::new(Pending::default());
+        let feeder = Some(feeder.start(Arc::clone(&pending))?);
+        let writer = Mutex::new(Writer { journal, is_directory_synced: false, is_behind: false });
+        let path = path.to_owned();
+        Ok(Self { path, made_in, writer, pending, feeder, tree, data, mark, copy: None })
     }
 
     // A panic while the lock is held comes from no call of ours, and those into sled are caught.
@@ -133,75 +118,81 @@ impl SledLog {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands operations to sled, syncing its file before it has taken in too much.
-    fn apply_in_pieces(&self, writer: &mut Writer, ops: &[Op]) -> Result<()> {
-        let mut rest = ops;
-        while !rest.is_empty() {
-            if writer.unsynced_bytes >= UNSYNCED_BYTES_MAX {
-                self.sync_data(writer)?;
-            }
-            if let [Op::Insert(record) | Op::Replace(record), later @ ..] = rest
-                && record.value.len() > UNSYNCED_BYTES_MAX
-            {
-                let sync = || self.sync_data(writer);
-                self.tree.insert_in_parts(record, UNSYNCED_BYTES_MAX, sync)?;
-                rest = later;
-                continue;
-            }
-            let room = UNSYNCED_BYTES_MAX - writer.unsynced_bytes;
-            let mut bytes = 0;
-            let count = rest.iter().take_while(|op| {
-                let fits = bytes < room && op.bytes() <= UNSYNCED_BYTES_MAX + KEY_BYTES_MAX;
-                bytes += op.bytes();
-                fits
-            });
-            let (piece, later) = rest.split_at(count.count().max(1));
-            self.tree.apply(piece)?;
-            writer.unsynced_bytes += piece.iter().map(Op::bytes).sum::<usize>();
-            rest = later;
+    /// Lets the journal begin again where that costs nothing, or where it must.
+    fn make_room(&self, writer: &mut Writer) -> Result<()> {
+        self.pending.wait_for_room()?;
+        if writer.journal.bytes() >= JOURNAL_BYTES_MAX {
+            return self.checkpoint(writer);
+        }
+        let is_enough = writer.journal.bytes() >= JOURNAL_BYTES_ENOUGH && !writer.is_behind;
+        if is_enough && self.pending.is_synced() {
+            return writer.begin_again();
         }
         Ok(())
     }
 
-    /// Syncs sled's file.
-    fn sync_data(&self, writer: &mut Writer) -> Result<()> {
-        self.tree.flush()?;
-        self.data.sync_data().map_err(Error::io)?;
-        writer.unsynced_bytes = 0;
-        Ok(())
-    }
-
-    /// Syncs sled's file, so that the journal can begin again.
+    /// Waits until sled has everything on disk, so that the journal can begin again.
     fn checkpoint(&self, writer: &mut Writer) -> Result<()> {
         if writer.is_behind {
-            return Err(Error::invalid("sled has not taken in what the journal holds"));
+            return Err(Error::invalid("sled was not given all that the journal holds"));
         }
-        self.sync_data(writer)?;
-        writer.journal.begin_again()
+        self.pending.push(Task::Sync);
+        self.pending.wait_until_done()?;
+        writer.begin_again()
     }
+}
+
+impl Writer {
+    fn begin_again(&mut self) -> Result<()> {
+        self.journal.begin_again()?;
+        self.journal.sync()
+    }
+}
+
+/// Does again what was acknowledged and may not have reached sled's file. Doing a batch twice
+/// is doing it once, as long as all that follow are done after it.
+fn redo(journal: &mut Journal, feeder: &mut Feeder) -> Result<()> {
+    let mut is_clean = true;
+    while let Some(ops) = journal.read_next()? {
+        feeder.apply(&ops)?;
+        is_clean = false;
+    }
+    if !is_clean {
+        feeder.sync()?;
+    }
+    // Whatever comes next, these must not be done again over it. A new journal is synced with
+    // its first record.
+    journal.begin_again()?;
+    if is_clean { Ok(()) } else { journal.sync() }
 }
 
 impl Log for SledLog {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.tree.get(key)
+        match self.pending.get(key)? {
+            Some(waiting) => Ok(waiting),
+            None => self.tree.get(key),
+        }
     }
 
     fn page(&self, range: &Range, limit: PageLimit) -> Result<Vec<Record>> {
-        self.tree.page(range, limit)
+        let waiting = self.pending.range(range, limit)?;
+        if waiting.is_empty() {
+            return self.tree.page(range, limit);
+        }
+        merge(waiting, range.clone(), limit, |rest| self.tree.page(rest, limit))
     }
 
     fn append(&self, batch: &Batch, durability: Durability, mark: u64) -> Result<()> {
-        if durability == Durability::Volatile {
-            return self.tree.apply(batch.ops());
-        }
+        let ops = Arc::new(batch.ops().to_vec());
         let mut writer = self.lock_writer();
-        if writer.unsynced_bytes >= UNSYNCED_BYTES_MAX
-            || writer.journal.bytes() >= JOURNAL_BYTES_MAX
-        {
-            self.checkpoint(&mut writer)?;
+        if durability == Durability::Volatile {
+            self.pending.wait_for_room()?;
+            self.pending.push(Task::ApplyVolatile(ops));
+            return Ok(());
         }
+        self.make_room(&mut writer)?;
         writer.is_behind = true;
-        writer.journal.write(batch.ops())?;
+        writer.journal.write(&ops)?;
         if durability == Durability::PowerLoss {
             writer.journal.sync()?;
             if !writer.is_directory_synced {
@@ -212,13 +203,17 @@ impl Log for SledLog {
             // Written after the sync, so that it is never ahead of the disk.
             self.mark.write(mark)?;
         }
-        self.apply_in_pieces(&mut writer, batch.ops())?;
+        self.pending.push(Task::Apply(ops));
         writer.is_behind = false;
         Ok(())
     }
 
     fn apply(&self, batch: &Batch) -> Result<()> {
-        self.apply_in_pieces(&mut self.lock_writer(), batch.ops())
+        // Under the same lock as appends, so that sled gets both in the order they came.
+        let _writer = self.lock_writer();
+        self.pending.wait_for_room()?;
+        self.pending.push(Task::Apply(Arc::new(batch.ops().to_vec())));
+        Ok(())
     }
 
     fn durable_mark(&self) -> Result<Option<u64>> {
@@ -236,6 +231,12 @@ impl Drop for SledLog {
         let mut writer = self.lock_writer();
         if !writer.journal.is_empty() && self.checkpoint(&mut writer).is_ok() {
             drop(writer.journal.shrink());
+        }
+        drop(writer);
+        self.pending.close();
+        if let Some(feeder) = self.feeder.take() {
+            // It caught what it met; a panic of its own has nobody to be told to any more.
+            drop(feeder.join());
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use sled::{Db, IVec};
@@ -39,7 +40,12 @@ const LOCK_WAIT: Duration = Duration::from_millis(5);
 
 /// The records of a database.
 #[derive(Debug)]
-pub(super) struct Tree(Db);
+pub(super) struct Tree {
+    db: Db,
+    /// Held for writing while a value of several chunks changes, and for reading by everyone who
+    /// puts values together.
+    whole: RwLock<()>,
+}
 
 impl Tree {
     /// Opens sled's part. The database is ours by its own lock, so if sled's is still held, then
@@ -56,18 +62,28 @@ impl Tree {
                 // A full disk leaves half of one of sled's own snapshots. They only spare it
                 // reading its file, so it is opened once more without them.
                 Err(error) if error.is_corrupt() && remove_snapshots(path) => {}
-                other => return other.map(Self),
+                other => return other.map(|db| Self { db, whole: RwLock::default() }),
             }
         }
         Err(Error::new(ErrorKind::Locked))
     }
 
+    // The lock guards no value, so a poisoned one is as good as any.
+    fn reading(&self) -> RwLockReadGuard<'_, ()> {
+        self.whole.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changing(&self) -> RwLockWriteGuard<'_, ()> {
+        self.whole.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let Some(first) = guarded(|| self.0.get(chunk_key(key, 0)))? else { return Ok(None) };
+        let _whole = self.reading();
+        let Some(first) = guarded(|| self.db.get(chunk_key(key, 0)))? else { return Ok(None) };
         let len = value_len(&first)?;
         let mut value = first.get(LEN_BYTES..).unwrap_or_default().to_vec();
         for chunk in 1..chunk_count(len) {
-            let next = guarded(|| self.0.get(chunk_key(key, chunk)))?;
+            let next = guarded(|| self.db.get(chunk_key(key, chunk)))?;
             value.extend_from_slice(&next.ok_or_else(chunk_missing)?);
         }
         whole(value, len).map(Some)
@@ -77,7 +93,8 @@ impl Tree {
         if range.is_empty() {
             return Ok(Vec::new());
         }
-        let chunks = self.0.range(raw_bounds(range));
+        let _whole = self.reading();
+        let chunks = self.db.range(raw_bounds(range));
         match range.order {
             Order::Ascending => page_ascending(chunks, limit),
             Order::Descending => page_descending(chunks.rev(), limit),
@@ -89,6 +106,7 @@ impl Tree {
         let mut raw = sled::Batch::default();
         // A key may be written and then replaced or removed by the same batch.
         let mut written: HashMap<&[u8], u16> = HashMap::new();
+        let mut most_chunks = 0;
         for op in ops {
             let (key, value) = match op {
                 Op::Insert(record) | Op::Replace(record) => (&record.key, Some(&record.value)),
@@ -96,13 +114,18 @@ impl Tree {
             };
             if !matches!(op, Op::Insert(_)) {
                 let stale = written.get(key.as_slice()).copied().unwrap_or_default();
-                for chunk in 0..stale.max(self.stored_chunks(key)?) {
+                let stale = stale.max(self.stored_chunks(key)?);
+                for chunk in 0..stale {
                     raw.remove(chunk_key(key, chunk));
                 }
+                most_chunks = most_chunks.max(stale);
             }
-            written.insert(key, insert_chunks(&mut raw, key, value)?);
+            let chunks = insert_chunks(&mut raw, key, value)?;
+            most_chunks = most_chunks.max(chunks);
+            written.insert(key, chunks);
         }
-        guarded(|| self.0.apply_batch(raw))
+        let _whole = (most_chunks > 1).then(|| self.changing());
+        guarded(|| self.db.apply_batch(raw))
     }
 
     /// Writes one large value, calling `between` after each part. Its first chunk comes last, so
@@ -122,21 +145,22 @@ impl Tree {
             for (chunk, bytes) in part {
                 raw.insert(chunk_key(&record.key, *chunk), *bytes);
             }
-            guarded(|| self.0.apply_batch(raw))?;
+            guarded(|| self.db.apply_batch(raw))?;
             between()?;
         }
         let value = [&len.to_le_bytes(), first].concat();
-        guarded(|| self.0.insert(chunk_key(&record.key, 0), value)).map(drop)
+        let _whole = self.changing();
+        guarded(|| self.db.insert(chunk_key(&record.key, 0), value)).map(drop)
     }
 
     /// Hands everything to the operating system. That is all sled's flush does.
     pub(super) fn flush(&self) -> Result<()> {
-        guarded(|| self.0.flush()).map(drop)
+        guarded(|| self.db.flush()).map(drop)
     }
 
     /// The number of chunks a key has now.
     fn stored_chunks(&self, key: &[u8]) -> Result<u16> {
-        match guarded(|| self.0.get(chunk_key(key, 0)))? {
+        match guarded(|| self.db.get(chunk_key(key, 0)))? {
             Some(first) => Ok(chunk_count(value_len(&first)?)),
             None => Ok(0),
         }

@@ -1,0 +1,324 @@
+//! What was appended and sled does not hold yet: a queue for the feeder, and the newest operation
+//! on each key for readers.
+//!
+//! An append is durable once the journal is, so nobody waits for sled. Until sled has taken a
+//! batch in, readers find it here: they look here first and in sled second, and a batch leaves
+//! only after sled has it. So a reader misses nothing that an append returned for.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::error::{Error, Result};
+use crate::log::{Op, Order, PageLimit, Range, Record};
+
+/// Bytes of keys and values that may wait for sled, one batch beyond it. Less than the journal
+/// holds, so that a journal that is full finds little that it has to wait for.
+const PENDING_BYTES_MAX: usize = 1024 * 1024;
+/// Operations that may wait for sled, one batch beyond it.
+const PENDING_OPS_MAX: usize = 16 * 1024;
+
+/// What the feeder does, in order.
+#[derive(Debug, Clone)]
+pub(super) enum Task {
+    /// Hands a batch to sled.
+    Apply(Arc<Vec<Op>>),
+    /// The same, for a batch whose loss does not matter: sled is not synced for it.
+    ApplyVolatile(Arc<Vec<Op>>),
+    /// Syncs sled's file.
+    Sync,
+}
+
+/// The queue, and what readers see of it.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    state: Mutex<State>,
+    /// There is something to do, or nothing will come any more.
+    work: Condvar,
+    /// A task is done, or none will be.
+    progress: Condvar,
+    /// Whether readers have to look here at all. Set before an append returns, taken back only
+    /// after sled has everything.
+    has_news: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The front one is being done.
+    tasks: VecDeque<Task>,
+    /// By key, the newest operation that waits.
+    newest: BTreeMap<Vec<u8>, Newest>,
+    bytes: usize,
+    ops: usize,
+    /// Whether sled has everything, and all of it on disk.
+    is_synced: bool,
+    is_closed: bool,
+    /// Why no task will be done any more.
+    failure: Option<Error>,
+}
+
+/// An operation, by its place in its batch.
+#[derive(Debug, Clone)]
+pub(super) struct Newest {
+    batch: Arc<Vec<Op>>,
+    index: usize,
+}
+
+impl Newest {
+    /// The value; `None` where the key is removed.
+    fn value(&self) -> Option<&Vec<u8>> {
+        match self.batch.get(self.index) {
+            Some(Op::Insert(record) | Op::Replace(record)) => Some(&record.value),
+            Some(Op::Remove(_)) | None => None,
+        }
+    }
+}
+
+impl Task {
+    fn batch(&self) -> Option<&Arc<Vec<Op>>> {
+        match self {
+            Self::Apply(batch) | Self::ApplyVolatile(batch) => Some(batch),
+            Self::Sync => None,
+        }
+    }
+}
+
+impl Pending {
+    // Nothing panics while the lock is held, so a poisoned one is as good as any.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there is room for another batch.
+    pub(super) fn wait_for_room(&self) -> Result<()> {
+        let is_full =
+            |state: &State| state.bytes >= PENDING_BYTES_MAX || state.ops >= PENDING_OPS_MAX;
+        self.wait_while(is_full).map(drop)
+    }
+
+    /// Waits until every task is done.
+    pub(super) fn wait_until_done(&self) -> Result<()> {
+        self.wait_while(|state| !state.tasks.is_empty()).map(drop)
+    }
+
+    fn wait_while(&self, is_early: impl Fn(&State) -> bool) -> Result<MutexGuard<'_, State>> {
+        let mut state = self.lock();
+        loop {
+            if let Some(failure) = &state.failure {
+                return Err(failure.clone());
+            }
+            if !is_early(&state) {
+                return Ok(state);
+            }
+            state = self.progress.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Whether sled has everything that was ever pushed, and all of it on disk.
+    pub(super) fn is_synced(&self) -> bool {
+        self.lock().is_synced
+    }
+
+    /// Adds a task. Once this returns, every reader sees what its batch does.
+    pub(super) fn push(&self, task: Task) {
+        let mut state = self.lock();
+        if let Some(batch) = task.batch() {
+            state.show(batch);
+            self.has_news.store(true, Ordering::Release);
+        }
+        state.tasks.push_back(task);
+        // With more than one task the feeder is at work, and looks again by itself.
+        if state.tasks.len() == 1 {
+            self.work.notify_one();
+        }
+    }
+
+    /// The next task, which stays visible until it is finished. `None` once it was closed and
+    /// everything is done.
+    pub(super) fn next(&self) -> Option<Task> {
+        let mut state = self.lock();
+        loop {
+            match state.tasks.front() {
+                Some(task) => return Some(task.clone()),
+                None if state.is_closed => return None,
+                None => {}
+            }
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Takes the task that was done out of the way: sled shows what it did.
+    pub(super) fn finish(&self, task: &Task, is_synced: bool) {
+        let mut state = self.lock();
+        state.tasks.pop_front();
+        if let Some(batch) = task.batch() {
+            state.hide(batch);
+        }
+        state.is_synced = is_synced && state.tasks.is_empty();
+        if state.newest.is_empty() {
+            self.has_news.store(false, Ordering::Release);
+        }
+        self.progress.notify_all();
+    }
+
+    /// Says that no task will be done any more: whoever reads or appends is told why.
+    pub(super) fn fail(&self, failure: Error) {
+        let mut state = self.lock();
+        state.failure = Some(failure);
+        self.has_news.store(true, Ordering::Release);
+        self.progress.notify_all();
+    }
+
+    /// The same, where the feeder is gone and had not been told to end.
+    pub(super) fn fail_if_left(&self, failure: Error) {
+        let is_left = {
+            let state = self.lock();
+            state.failure.is_none() && !(state.is_closed && state.tasks.is_empty())
+        };
+        if is_left {
+            self.fail(failure);
+        }
+    }
+
+    /// Lets the feeder end when everything is done.
+    pub(super) fn close(&self) {
+        self.lock().is_closed = true;
+        self.work.notify_one();
+    }
+
+    /// What waits for a key: a value or its removal. `None` where sled has the answer.
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Option<Vec<u8>>>> {
+        // Only the place is copied under the lock; a value may be large.
+        let newest = self.news()?.and_then(|state| state.newest.get(key).cloned());
+        Ok(newest.map(|newest| newest.value().cloned()))
+    }
+
+    /// What waits for the keys of a range, as far as a page of that limit can reach.
+    pub(super) fn range(&self, range: &Range, limit: PageLimit) -> Result<Vec<(Vec<u8>, Newest)>> {
+        let (mut found, mut records, mut bytes) = (Vec::new(), 0, 0);
+        // A range whose bounds cross makes `BTreeMap` panic.
+        if range.is_empty() {
+            return Ok(found);
+        }
+        let Some(state) = self.news()? else { return Ok(found) };
+        let bounds =
+            (range.from.as_ref().map(Vec::as_slice), range.until.as_ref().map(Vec::as_slice));
+        let mut waiting = state.newest.range::<[u8], _>(bounds);
+        while !limit.is_reached(records, bytes) {
+            let next = match range.order {
+                Order::Ascending => waiting.next(),
+                Order::Descending => waiting.next_back(),
+            };
+            let Some((key, newest)) = next else { break };
+            if let Some(value) = newest.value() {
+                records += 1;
+                bytes += key.len() + value.len();
+            }
+            found.push((key.clone(), newest.clone()));
+        }
+        Ok(found)
+    }
+
+    /// What readers have to look at, if anything.
+    fn news(&self) -> Result<Option<MutexGuard<'_, State>>> {
+        if !self.has_news.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        let state = self.lock();
+        match &state.failure {
+            Some(failure) => Err(failure.clone()),
+            None => Ok(Some(state)),
+        }
+    }
+}
+
+impl State {
+    fn show(&mut self, batch: &Arc<Vec<Op>>) {
+        for (index, op) in batch.iter().enumerate() {
+            let newest = Newest { batch: Arc::clone(batch), index };
+            self.newest.insert(op.key().to_vec(), newest);
+            self.bytes += op.bytes();
+        }
+        self.ops += batch.len();
+        self.is_synced = false;
+    }
+
+    /// What a later batch does to the same keys stays.
+    fn hide(&mut self, batch: &Arc<Vec<Op>>) {
+        for op in batch.iter() {
+            let is_newest = |newest: &Newest| Arc::ptr_eq(&newest.batch, batch);
+            if self.newest.get(op.key()).is_some_and(is_newest) {
+                self.newest.remove(op.key());
+            }
+            self.bytes -= op.bytes();
+        }
+        self.ops -= batch.len();
+    }
+}
+
+/// A page of what sled has under what waits for it. `stored` reads pages of sled.
+pub(super) fn merge(
+    waiting: Vec<(Vec<u8>, Newest)>,
+    range: Range,
+    limit: PageLimit,
+    stored: impl Fn(&Range) -> Result<Vec<Record>>,
+) -> Result<Vec<Record>> {
+    let order = range.order;
+    let mut waiting = waiting.into_iter().peekable();
+    let mut stored = Stored::new(range, stored);
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    while !limit.is_reached(page.len(), bytes) {
+        let side = match (waiting.peek(), stored.peek()?) {
+            (None, None) => break,
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (Some((key, _)), Some(record)) => match order {
+                Order::Ascending => key.cmp(&record.key),
+                Order::Descending => record.key.cmp(key),
+            },
+        };
+        if side.is_ge() {
+            let record = stored.next();
+            if side.is_gt() {
+                bytes += record.as_ref().map_or(0, |record| record.key.len() + record.value.len());
+                page.extend(record);
+                continue;
+            }
+        }
+        let Some((key, newest)) = waiting.next() else { break };
+        if let Some(value) = newest.value() {
+            bytes += key.len() + value.len();
+            page.push(Record { key, value: value.clone() });
+        }
+    }
+    Ok(page)
+}
+
+/// The records of sled in a range, a page at a time: what waits may shadow all of one.
+struct Stored<F> {
+    /// What is left to read; `None` at the end.
+    rest: Option<Range>,
+    page: std::vec::IntoIter<Record>,
+    read: F,
+}
+
+impl<F: Fn(&Range) -> Result<Vec<Record>>> Stored<F> {
+    fn new(range: Range, read: F) -> Self {
+        Self { rest: Some(range), page: Vec::new().into_iter(), read }
+    }
+
+    fn peek(&mut self) -> Result<Option<&Record>> {
+        if self.page.as_slice().is_empty()
+            && let Some(range) = self.rest.take()
+        {
+            let page = (self.read)(&range)?;
+            self.rest = page.last().map(|last| range.behind(&last.key));
+            self.page = page.into_iter();
+        }
+        Ok(self.page.as_slice().first())
+    }
+
+    fn next(&mut self) -> Option<Record> {
+        self.page.next()
+    }
+}
