@@ -42,12 +42,17 @@ struct Shared {
 
 #[derive(Debug)]
 enum Slot {
-    Waiting(Option<Waker>),
+    /// `is_blocking`: a thread waits, and has to be woken. That costs a call into the system, so
+    /// nobody is woken who does not wait.
+    Waiting {
+        waker: Option<Waker>,
+        is_blocking: bool,
+    },
     Resolved(Result<Receipt>),
 }
 
 pub(crate) fn ticket() -> (Ticket, Resolver) {
-    let slot = Mutex::new(Slot::Waiting(None));
+    let slot = Mutex::new(Slot::Waiting { waker: None, is_blocking: false });
     let shared = Arc::new(Shared { slot, resolved: Condvar::new() });
     (Ticket(Arc::clone(&shared)), Resolver(shared))
 }
@@ -64,8 +69,9 @@ impl Ticket {
     pub fn wait(self) -> Result<Receipt> {
         let mut slot = self.0.lock();
         loop {
-            if let Slot::Resolved(result) = &*slot {
-                return result.clone();
+            match &mut *slot {
+                Slot::Resolved(result) => return result.clone(),
+                Slot::Waiting { is_blocking, .. } => *is_blocking = true,
             }
             slot = self.0.resolved.wait(slot).unwrap_or_else(PoisonError::into_inner);
         }
@@ -79,7 +85,7 @@ impl Ticket {
     /// The result, if there is one yet.
     pub fn poll_now(&self) -> Option<Result<Receipt>> {
         match &*self.0.lock() {
-            Slot::Waiting(_) => None,
+            Slot::Waiting { .. } => None,
             Slot::Resolved(result) => Some(result.clone()),
         }
     }
@@ -91,7 +97,7 @@ impl Future for Ticket {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self.0.lock() {
             Slot::Resolved(result) => Poll::Ready(result.clone()),
-            Slot::Waiting(waker) => {
+            Slot::Waiting { waker, .. } => {
                 *waker = Some(context.waker().clone());
                 Poll::Pending
             }
@@ -106,11 +112,14 @@ impl Resolver {
 
     fn settle(&self, result: Result<Receipt>) {
         let mut slot = self.0.lock();
-        if let Slot::Waiting(waker) = &mut *slot {
-            let waker = waker.take();
+        if let Slot::Waiting { waker, is_blocking } = &mut *slot {
+            let (waker, is_blocking) = (waker.take(), *is_blocking);
             *slot = Slot::Resolved(result);
+            // Let go first: whoever is woken takes it.
             drop(slot);
-            self.0.resolved.notify_all();
+            if is_blocking {
+                self.0.resolved.notify_all();
+            }
             if let Some(waker) = waker {
                 waker.wake();
             }

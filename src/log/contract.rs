@@ -20,6 +20,7 @@
 
 use std::ops::Bound::{self, Excluded, Included};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Batch, Durability, Log, Order, PageLimit, Range, Record};
 
@@ -42,6 +43,7 @@ pub fn check(open: &mut Open<'_>) {
     let log = l7_what_was_appended_is_there_after_opening_again(log, open);
     let log = l8_the_mark_follows_the_appends(log, open);
     l9_many_threads_read_what_one_writes(&log);
+    l10_what_an_append_returned_for_is_visible_at_once(&log);
 }
 
 /// Sizes around every boundary a backend may have, up to the largest event and more.
@@ -286,4 +288,69 @@ pub fn l9_many_threads_read_what_one_writes(log: &Arc<dyn Log>) {
             reader.join().unwrap_or_else(|_| panic!("L9: a reader met something wrong"));
         }
     });
+}
+
+/// L10. Each append writes a record, replaces another and removes the one eight before. Readers
+/// are told of it as soon as it has returned.
+pub fn l10_what_an_append_returned_for_is_visible_at_once(log: &Arc<dyn Log>) {
+    let last = 400;
+    let returned = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for reader in 0..4 {
+            let (log, returned) = (Arc::clone(log), &returned);
+            scope.spawn(move || {
+                loop {
+                    let told = returned.load(Ordering::Acquire);
+                    let order = if reader % 2 == 0 { Order::Ascending } else { Order::Descending };
+                    l10_shows(&*log, told, returned, order);
+                    if told == last {
+                        return;
+                    }
+                }
+            });
+        }
+        for number in 1..=last {
+            let mut batch = Batch::new();
+            batch.insert(l10_key(number), l10_value(number));
+            batch.replace(key(b'B', 0), number.to_be_bytes().to_vec());
+            batch.remove(l10_key(number.saturating_sub(8)));
+            log.append(&batch, Durability::ProcessCrash, number).unwrap();
+            returned.store(number, Ordering::Release);
+        }
+    });
+}
+
+fn l10_key(number: u64) -> Vec<u8> {
+    key(b'A', number)
+}
+
+/// Of one chunk, of several, and large, in turn.
+fn l10_value(number: u64) -> Vec<u8> {
+    let len = [100, 9_000, 200_000, 4_092][number as usize % 4];
+    value(len, number as u8)
+}
+
+/// Checks that a log shows what appends up to `told` did. Later ones may show too, and some of
+/// the records may be gone by the time they are looked for.
+fn l10_shows(log: &dyn Log, told: u64, returned: &AtomicU64, order: Order) {
+    let counter = log.get(&key(b'B', 0)).unwrap();
+    let counter = counter.map_or(0, |bytes| u64::from_be_bytes(*bytes.last_chunk().unwrap()));
+    assert!(counter >= told, "L10: a replaced value is {counter} after {told} returned");
+    let found = log.get(&l10_key(told)).unwrap();
+    let page = log.page(&class(b'A', order), PageLimit::records(64)).unwrap();
+    // The one being appended now may have removed it, though it did not return yet.
+    let is_safe = returned.load(Ordering::Acquire) + 1 < told + 8 && told > 0;
+    if is_safe {
+        assert!(found == Some(l10_value(told)), "L10: {told} returned and is not there");
+        let record = page.iter().find(|record| record.key == l10_key(told));
+        assert!(record.is_some_and(|r| r.value == l10_value(told)), "L10: {told} is in no page");
+    }
+    let first = l10_key(told.saturating_sub(7));
+    let is_gone = page.iter().all(|record| record.key >= first);
+    assert!(is_gone, "L10: what was removed before {told} returned is in a page");
+    let is_sorted = match order {
+        Order::Ascending => page.is_sorted_by(|a, b| a.key < b.key),
+        Order::Descending => page.is_sorted_by(|a, b| a.key > b.key),
+    };
+    assert!(is_sorted, "L10: a page is out of order");
 }

@@ -35,6 +35,8 @@ use crate::error::Result;
 /// - **L8** A log that remembers marks gives back the one of the last append, also after it is
 ///   opened again; it is never ahead of what was synced.
 /// - **L9** It can be used from many threads; a reader sees a batch whole or not at all per key.
+/// - **L10** What an append or an apply returned for, every thread sees at once, and nothing of
+///   what it removed or replaced.
 ///
 /// Only the commit thread calls `append` and `apply`.
 pub trait Log: Send + Sync + Debug {

@@ -53,6 +53,8 @@ struct State {
     /// Whether sled has everything, and all of it on disk.
     is_synced: bool,
     is_closed: bool,
+    /// Threads that wait for progress. Telling them costs a call into the system.
+    waiting: usize,
     /// Why no task will be done any more.
     failure: Option<Error>,
 }
@@ -110,7 +112,9 @@ impl Pending {
             if !is_early(&state) {
                 return Ok(state);
             }
+            state.waiting += 1;
             state = self.progress.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
         }
     }
 
@@ -158,7 +162,11 @@ impl Pending {
         if state.newest.is_empty() {
             self.has_news.store(false, Ordering::Release);
         }
-        self.progress.notify_all();
+        let is_awaited = state.waiting > 0;
+        drop(state);
+        if is_awaited {
+            self.progress.notify_all();
+        }
     }
 
     /// Says that no task will be done any more: whoever reads or appends is told why.
@@ -320,5 +328,147 @@ impl<F: Fn(&Range) -> Result<Vec<Record>>> Stored<F> {
 
     fn next(&mut self) -> Option<Record> {
         self.page.next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+
+    fn apply(model: &mut Model, ops: &[Op]) {
+        for op in ops {
+            match op {
+                Op::Insert(record) | Op::Replace(record) => {
+                    model.insert(record.key.clone(), record.value.clone());
+                }
+                Op::Remove(key) => {
+                    model.remove(key);
+                }
+            }
+        }
+    }
+
+    /// A page of a model, as the contract has it.
+    fn page(model: &Model, range: &Range, limit: PageLimit) -> Vec<Record> {
+        let mut records: Vec<Record> = model
+            .range((range.from.clone(), range.until.clone()))
+            .map(|(key, value)| Record { key: key.clone(), value: value.clone() })
+            .collect();
+        if range.order == Order::Descending {
+            records.reverse();
+        }
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        for record in records {
+            if limit.is_reached(page.len(), bytes) {
+                break;
+            }
+            bytes += record.key.len() + record.value.len();
+            page.push(record);
+        }
+        page
+    }
+
+    fn any_op() -> impl Strategy<Value = Op> {
+        let record = |(key, len): (u8, usize)| Record { key: vec![key], value: vec![key; len] };
+        prop_oneof![
+            2 => (0..12_u8, 0..9_usize).prop_map(move |of| Op::Replace(record(of))),
+            1 => (0..12_u8).prop_map(|key| Op::Remove(vec![key])),
+        ]
+    }
+
+    proptest! {
+        /// However much of what was pushed sled has taken in, readers see all of it.
+        #[test]
+        fn what_waits_is_seen_over_what_sled_has(
+            batches in prop::collection::vec(prop::collection::vec(any_op(), 0..8), 0..8),
+            done in 0..9_usize,
+            (first, last) in (0..6_u8, 5..12_u8),
+            (records, bytes) in (1..6_usize, 1..30_usize),
+            is_ascending: bool,
+        ) {
+            let pending = Pending::default();
+            let (mut whole, mut stored) = (Model::new(), Model::new());
+            for batch in &batches {
+                pending.push(Task::Apply(Arc::new(batch.clone())));
+                apply(&mut whole, batch);
+            }
+            for batch in batches.iter().take(done) {
+                let task = pending.next().unwrap();
+                apply(&mut stored, batch);
+                pending.finish(&task, false);
+            }
+            let order = if is_ascending { Order::Ascending } else { Order::Descending };
+            let (from, until) = (vec![first], vec![last]);
+            let (from, until) =
+                (std::ops::Bound::Included(from), std::ops::Bound::Excluded(until));
+            let range = Range { from, until, order };
+            let limit = PageLimit { records, bytes };
+            let waiting = pending.range(&range, limit).unwrap();
+            let merged =
+                merge(waiting, range.clone(), limit, |rest| Ok(page(&stored, rest, limit)));
+            prop_assert_eq!(merged.unwrap(), page(&whole, &range, limit));
+            for key in 0..12_u8 {
+                let found = match pending.get(&[key]).unwrap() {
+                    Some(waiting) => waiting,
+                    None => stored.get(&vec![key]).cloned(),
+                };
+                prop_assert_eq!(&found, &whole.get(&vec![key]).cloned());
+            }
+            if done >= batches.len() {
+                prop_assert!(!pending.has_news.load(Ordering::Acquire));
+                let state = pending.lock();
+                prop_assert_eq!((state.bytes, state.ops, state.newest.len()), (0, 0, 0));
+            }
+        }
+    }
+
+    #[test]
+    fn a_failure_is_told_to_whoever_reads_waits_or_comes_later() {
+        let pending = Arc::new(Pending::default());
+        pending.push(Task::Sync);
+        let waiter = std::thread::spawn({
+            let pending = Arc::clone(&pending);
+            move || pending.wait_until_done()
+        });
+        pending.fail(Error::corrupt("sled"));
+        assert!(waiter.join().unwrap().unwrap_err().is_corrupt());
+        assert!(pending.wait_for_room().unwrap_err().is_corrupt());
+        assert!(pending.get(b"key").unwrap_err().is_corrupt());
+        let range = Range::prefix(b"k", Order::Ascending);
+        assert!(pending.range(&range, PageLimit::default()).unwrap_err().is_corrupt());
+    }
+
+    #[test]
+    fn what_is_full_has_room_again_once_something_is_done() {
+        let pending = Arc::new(Pending::default());
+        let value = vec![0; PENDING_BYTES_MAX];
+        let large = vec![Op::Insert(Record { key: vec![1], value })];
+        pending.push(Task::Apply(Arc::new(large)));
+        let waiter = std::thread::spawn({
+            let pending = Arc::clone(&pending);
+            move || pending.wait_for_room()
+        });
+        let task = pending.next().unwrap();
+        pending.finish(&task, true);
+        waiter.join().unwrap().unwrap();
+        assert!(pending.is_synced());
+    }
+
+    #[test]
+    fn it_ends_when_it_is_closed_and_everything_is_done() {
+        let pending = Pending::default();
+        pending.push(Task::Sync);
+        pending.close();
+        let task = pending.next().unwrap();
+        pending.finish(&task, true);
+        assert!(pending.next().is_none());
+        pending.fail_if_left(Error::new(crate::error::ErrorKind::Closed));
+        pending.wait_for_room().unwrap();
     }
 }
