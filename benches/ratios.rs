@@ -18,9 +18,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use sessionlog::transcript::{ImportOptions, import_paths};
 use sessionlog::{
-    Access, Custom, Durability, Engine, Json, Message, Metrics, NewEvent, Point, Projection,
-    Session, SessionQuery, SessionView,
+    Access, Custom, Durability, Engine, EventBody, Json, Message, Metrics, NewEvent, Point,
+    Projection, Session, SessionQuery, SessionView,
 };
 
 /// A line's name, and what measures and prints it.
@@ -28,7 +29,7 @@ type Line = (&'static str, fn(&str));
 
 fn main() {
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
-    let lines: [Line; 8] = [
+    let lines: [Line; 9] = [
         // First, while the process is small.
         ("memory_growth", memory_growth),
         ("turn_against_fdatasync", turn_against_fdatasync),
@@ -38,6 +39,7 @@ fn main() {
         ("view_against_replay", view_against_replay),
         ("replay_against_scan", replay_against_scan),
         ("list_growth", list_growth),
+        ("disk_against_json", disk_against_json),
     ];
     for (name, measure) in lines {
         if name.contains(&filter) {
@@ -369,4 +371,67 @@ fn memory_growth(name: &str) {
         "<= 64",
         &json!({"before_mib": before, "most_mib": most, "cache_mib": cache_mib}),
     );
+}
+
+/// A folder of transcripts to import.
+const DATA_VARIABLE: &str = "SESSIONLOG_BENCH_DATA";
+
+/// Bytes on disk after importing transcripts, against those of their messages as JSON. Without a
+/// folder of real ones, conversations are made up, which repeat their words.
+fn disk_against_json(name: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("disk.db");
+    let engine = Engine::open(&path).unwrap();
+    let data = std::env::var_os(DATA_VARIABLE);
+    let source = if let Some(folder) = &data {
+        let options = ImportOptions::default();
+        import_paths(&engine, &[folder.into()], &options, &mut |_| {}).unwrap();
+        "the folder given"
+    } else {
+        for number in 0..200 {
+            session_of(&engine, &format!("s{number}"), 10);
+        }
+        "made up: SESSIONLOG_BENCH_DATA names no folder"
+    };
+    let json_bytes = message_bytes(&engine);
+    let stats = engine.stats().unwrap();
+    drop(engine);
+    let disk_bytes = disk_bytes(&path);
+    let detail = json!({
+        "source": source, "sessions": stats.sessions, "events": stats.events,
+        "json_bytes": json_bytes, "frame_bytes": stats.frame_bytes,
+        "index_bytes": stats.index_bytes, "snapshot_bytes": stats.snapshot_bytes,
+        "disk_bytes": disk_bytes, "disk_bytes_open": stats.disk_bytes,
+    });
+    report(name, disk_bytes as f64 / json_bytes as f64, "<= 1.0", &detail);
+}
+
+fn message_bytes(engine: &Engine) -> usize {
+    let (mut bytes, mut page) = (0, 1);
+    loop {
+        let query = SessionQuery::new(Access::Admin).limit(100).page(page);
+        let sessions = engine.sessions(&query).unwrap().sessions;
+        if sessions.is_empty() {
+            return bytes;
+        }
+        for found in &sessions {
+            let builder = engine.session(&found.session_id).admin();
+            for event in builder.open_existing().unwrap().events(Point::Head).unwrap() {
+                if let EventBody::MessageAdded(added) = event.unwrap().body {
+                    bytes += added.message.to_json().as_str().len();
+                }
+            }
+        }
+        page += 1;
+    }
+}
+
+fn disk_bytes(path: &Path) -> u64 {
+    let entries = std::fs::read_dir(path).unwrap().map(Result::unwrap);
+    entries
+        .map(|entry| match entry.metadata().unwrap() {
+            metadata if metadata.is_dir() => disk_bytes(&entry.path()),
+            metadata => metadata.len(),
+        })
+        .sum()
 }
