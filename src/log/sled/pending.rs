@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::log::{Op, Order, PageLimit, Range, Record};
@@ -17,6 +18,12 @@ use crate::log::{Op, Order, PageLimit, Range, Record};
 const PENDING_BYTES_MAX: usize = 1024 * 1024;
 /// Operations that may wait for sled, one batch beyond it.
 const PENDING_OPS_MAX: usize = 16 * 1024;
+
+/// How long sled may be spared what comes in, so that it does not take a core from the writer who
+/// was just answered and goes on. Readers see it anyway.
+const GATHER_TIME: Duration = Duration::from_millis(5);
+/// Bytes that are worth handing on at once.
+const GATHER_BYTES: usize = 64 * 1024;
 
 /// What the feeder does, in order.
 #[derive(Debug, Clone)]
@@ -113,6 +120,7 @@ impl Pending {
                 return Ok(state);
             }
             state.waiting += 1;
+            self.work.notify_one();
             state = self.progress.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.waiting -= 1;
         }
@@ -126,28 +134,40 @@ impl Pending {
     /// Adds a task. Once this returns, every reader sees what its batch does.
     pub(super) fn push(&self, task: Task) {
         let mut state = self.lock();
+        let was_urgent = state.is_urgent();
         if let Some(batch) = task.batch() {
             state.show(batch);
             self.has_news.store(true, Ordering::Release);
         }
         state.tasks.push_back(task);
-        // With more than one task the feeder is at work, and looks again by itself.
-        if state.tasks.len() == 1 {
+        // Otherwise the feeder is at work or gathers, and looks again by itself.
+        if state.tasks.len() == 1 || (state.is_urgent() && !was_urgent) {
             self.work.notify_one();
         }
     }
 
     /// The next task, which stays visible until it is finished. `None` once it was closed and
-    /// everything is done.
+    /// everything is done. After a pause, more is waited for for a moment.
     pub(super) fn next(&self) -> Option<Task> {
         let mut state = self.lock();
+        let mut was_idle = false;
         loop {
-            match state.tasks.front() {
-                Some(task) => return Some(task.clone()),
-                None if state.is_closed => return None,
-                None => {}
+            if let Some(task) = state.tasks.front()
+                && (!was_idle || state.is_urgent())
+            {
+                return Some(task.clone());
             }
-            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            if !state.tasks.is_empty() {
+                let gathered =
+                    self.work.wait_timeout_while(state, GATHER_TIME, |state| !state.is_urgent());
+                (state, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+                was_idle = false;
+            } else if state.is_closed {
+                return None;
+            } else {
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                was_idle = true;
+            }
         }
     }
 
@@ -241,6 +261,14 @@ impl Pending {
 }
 
 impl State {
+    /// Whether it should not wait for more.
+    fn is_urgent(&self) -> bool {
+        self.is_closed
+            || self.waiting > 0
+            || self.bytes >= GATHER_BYTES
+            || matches!(self.tasks.back(), Some(Task::Sync))
+    }
+
     fn show(&mut self, batch: &Arc<Vec<Op>>) {
         for (index, op) in batch.iter().enumerate() {
             let newest = Newest { batch: Arc::clone(batch), index };
