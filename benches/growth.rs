@@ -30,7 +30,6 @@ const RUN_EVENTS: usize = 6;
 
 /// A database to measure, open.
 struct Sample {
-    path: PathBuf,
     engine: Engine,
     long: Session,
     random: u64,
@@ -42,7 +41,7 @@ fn main() {
     let directory = tempfile::tempdir().unwrap();
     let paths: Vec<PathBuf> = sizes.iter().map(|size| build(directory.path(), *size)).collect();
     let opens = measure_opens(&paths);
-    let mut samples: Vec<Sample> = paths.into_iter().map(Sample::open).collect();
+    let mut samples: Vec<Sample> = paths.iter().map(|path| Sample::open(path)).collect();
     let rows = [
         ("append_turn", "<= 1.1", measure(&mut samples, 300, Sample::append)),
         ("window_of_5_runs", "<= 1.2", measure(&mut samples, 500, Sample::window)),
@@ -114,19 +113,21 @@ fn measure_opens(paths: &[PathBuf]) -> Vec<f64> {
 
 fn measure(samples: &mut [Sample], rounds: usize, call: fn(&mut Sample)) -> Vec<f64> {
     let mut times = vec![Vec::new(); samples.len()];
-    for _ in 0..rounds {
-        for (sample, times) in samples.iter_mut().zip(&mut times) {
-            times.push(time(|| call(sample)));
+    for round in 0..rounds {
+        // Forth and back: what one leaves to be done behind it falls on both its neighbours.
+        for place in 0..samples.len() {
+            let at = if round % 2 == 0 { place } else { samples.len() - 1 - place };
+            times[at].push(time(|| call(&mut samples[at])));
         }
     }
     times.into_iter().map(p50).collect()
 }
 
 impl Sample {
-    fn open(path: PathBuf) -> Self {
-        let engine = Engine::open(&path).unwrap();
+    fn open(path: &Path) -> Self {
+        let engine = Engine::open(path).unwrap();
         let long = engine.session("long").user("alice").open().unwrap();
-        Self { path, engine, long, random: 1 }
+        Self { engine, long, random: 1 }
     }
 
     fn append(&mut self) {
@@ -145,7 +146,7 @@ impl Sample {
 
     fn list(&mut self) {
         let query = SessionQuery::new(Access::User("user3".into())).limit(10);
-        assert!(!self.engine.sessions(&query).unwrap().sessions.is_empty(), "{:?}", self.path);
+        assert!(!self.engine.sessions(&query).unwrap().sessions.is_empty(), "no sessions");
     }
 }
 

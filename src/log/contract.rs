@@ -326,7 +326,12 @@ fn l10_key(number: u64) -> Vec<u8> {
 
 /// Of one chunk, of several, and large, in turn.
 fn l10_value(number: u64) -> Vec<u8> {
-    let len = [100, 9_000, 200_000, 4_092][number as usize % 4];
+    let len = match number % 4 {
+        0 => 100,
+        1 => 9_000,
+        2 => 200_000,
+        _ => 4_092,
+    };
     value(len, number as u8)
 }
 

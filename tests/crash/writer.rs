@@ -99,7 +99,7 @@ impl Writer {
     pub(crate) fn kill(mut self, acknowledged: &mut Acknowledged) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        for line in self.lines {
+        for line in &self.lines {
             note(&line, acknowledged);
         }
     }
@@ -109,6 +109,14 @@ impl Writer {
         while let Ok(line) = self.lines.try_recv() {
             note(&line, acknowledged);
         }
+    }
+}
+
+impl Drop for Writer {
+    /// A test that failed leaves no writer behind, stopped or not.
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 

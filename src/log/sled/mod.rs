@@ -169,7 +169,7 @@ fn redo(journal: &mut Journal, feeder: &mut Feeder) -> Result<()> {
 impl Log for SledLog {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         match self.pending.get(key)? {
-            Some(waiting) => Ok(waiting),
+            Some(waiting) => Ok(waiting.value().cloned()),
             None => self.tree.get(key),
         }
     }

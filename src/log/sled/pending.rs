@@ -75,7 +75,7 @@ pub(super) struct Newest {
 
 impl Newest {
     /// The value; `None` where the key is removed.
-    fn value(&self) -> Option<&Vec<u8>> {
+    pub(super) fn value(&self) -> Option<&Vec<u8>> {
         match self.batch.get(self.index) {
             Some(Op::Insert(record) | Op::Replace(record)) => Some(&record.value),
             Some(Op::Remove(_)) | None => None,
@@ -214,11 +214,10 @@ impl Pending {
         self.work.notify_one();
     }
 
-    /// What waits for a key: a value or its removal. `None` where sled has the answer.
-    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Option<Vec<u8>>>> {
-        // Only the place is copied under the lock; a value may be large.
-        let newest = self.news()?.and_then(|state| state.newest.get(key).cloned());
-        Ok(newest.map(|newest| newest.value().cloned()))
+    /// What waits for a key. `None` where sled has the answer. Only its place is copied under the
+    /// lock: a value may be large.
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Newest>> {
+        Ok(self.news()?.and_then(|state| state.newest.get(key).cloned()))
     }
 
     /// What waits for the keys of a range, as far as a page of that limit can reach.
@@ -443,7 +442,7 @@ mod tests {
             prop_assert_eq!(merged.unwrap(), page(&whole, &range, limit));
             for key in 0..12_u8 {
                 let found = match pending.get(&[key]).unwrap() {
-                    Some(waiting) => waiting,
+                    Some(waiting) => waiting.value().cloned(),
                     None => stored.get(&vec![key]).cloned(),
                 };
                 prop_assert_eq!(&found, &whole.get(&vec![key]).cloned());
