@@ -48,7 +48,8 @@
 //!   `default-features = false, features = ["sled"]`.
 //! - `tokio`: `Engine::blocking`, which awaits a read, and subscriptions as async streams. Writes
 //!   await without it.
-//! - `testing`: the contract of a log as a suite to run against a backend of one's own.
+//! - `testing`: the contract of a log as a suite to run against a backend of one's own, and
+//!   a log that fails when it is told to.
 //!
 //! # Limits
 //!

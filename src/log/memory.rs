@@ -22,6 +22,33 @@ impl MemoryLog {
         Self::default()
     }
 
+    /// Another log that holds the same.
+    #[cfg(feature = "testing")]
+    pub(super) fn copy(&self) -> Self {
+        let mark = AtomicU64::new(self.mark.load(Ordering::SeqCst));
+        Self { records: RwLock::new(self.read().clone()), mark }
+    }
+
+    #[cfg(feature = "testing")]
+    pub(super) fn set_mark(&self, mark: u64) {
+        self.mark.fetch_max(mark, Ordering::SeqCst);
+    }
+
+    /// Applies a batch, which nothing here can fail at.
+    pub(super) fn change(&self, batch: &Batch) {
+        let mut records = self.write();
+        for op in batch.ops() {
+            match op {
+                Op::Insert(record) | Op::Replace(record) => {
+                    records.insert(record.key.clone(), record.value.clone());
+                }
+                Op::Remove(key) => {
+                    records.remove(key);
+                }
+            }
+        }
+    }
+
     // A panic while the lock is held cannot leave a batch half applied to be seen: nothing in
     // `apply` panics. So a poisoned lock is as good as any.
     fn read(&self) -> RwLockReadGuard<'_, Records> {
@@ -60,17 +87,7 @@ impl Log for MemoryLog {
     }
 
     fn apply(&self, batch: &Batch) -> Result<()> {
-        let mut records = self.write();
-        for op in batch.ops() {
-            match op {
-                Op::Insert(record) | Op::Replace(record) => {
-                    records.insert(record.key.clone(), record.value.clone());
-                }
-                Op::Remove(key) => {
-                    records.remove(key);
-                }
-            }
-        }
+        self.change(batch);
         Ok(())
     }
 

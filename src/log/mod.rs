@@ -3,6 +3,8 @@
 
 #[cfg(feature = "testing")]
 pub mod contract;
+#[cfg(feature = "testing")]
+mod faulty;
 pub(crate) mod key;
 mod memory;
 mod scan;
@@ -12,6 +14,8 @@ mod sled;
 use std::fmt::Debug;
 use std::ops::Bound;
 
+#[cfg(feature = "testing")]
+pub use self::faulty::{Fault, FaultRates, FaultyLog};
 pub use self::memory::MemoryLog;
 pub(crate) use self::scan::Scan;
 #[cfg(feature = "sled")]

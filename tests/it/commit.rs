@@ -1,13 +1,13 @@
 //! Appending: order, conflicts, retries, limits, and who may.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
+use sessionlog::log::{Fault, FaultyLog};
 use sessionlog::{
-    Access, Batch, Custom, Durability, Engine, ErrorKind, EventBody, EventId, Expected, Json, Log,
-    MemoryLog, Message, Metrics, NewEvent, PageLimit, Point, PolicySet, Range, Record,
-    SessionQuery, StatePatch,
+    Access, Batch, Custom, Engine, ErrorKind, EventBody, EventId, Expected, Json, Log, MemoryLog,
+    Message, Metrics, NewEvent, Point, PolicySet, SessionQuery, StatePatch,
 };
 
 use crate::support::{Disk, engine_at, record_turn};
@@ -209,52 +209,15 @@ fn a_run_that_has_ended_takes_no_message_until_it_is_resumed() {
     assert_eq!(session.view().unwrap().run_count, 1);
 }
 
-/// A log whose syncs fail when told to.
-#[derive(Debug, Default)]
-struct FailingLog {
-    inner: MemoryLog,
-    fails: AtomicBool,
-    syncs: AtomicU64,
-}
-
-impl Log for FailingLog {
-    fn get(&self, key: &[u8]) -> sessionlog::Result<Option<Vec<u8>>> {
-        self.inner.get(key)
-    }
-    fn page(&self, range: &Range, limit: PageLimit) -> sessionlog::Result<Vec<Record>> {
-        self.inner.page(range, limit)
-    }
-    fn apply(&self, batch: &Batch) -> sessionlog::Result<()> {
-        self.inner.apply(batch)
-    }
-    fn append(&self, batch: &Batch, durability: Durability, mark: u64) -> sessionlog::Result<()> {
-        self.syncs.fetch_add(1, Ordering::SeqCst);
-        if self.fails.load(Ordering::SeqCst) {
-            // Applied, and not synced: what a failed sync leaves.
-            self.inner.apply(batch)?;
-            // Any error will do; this one can be made from outside.
-            return Err("not a point".parse::<Point>().unwrap_err());
-        }
-        self.inner.append(batch, durability, mark)
-    }
-    fn durable_mark(&self) -> sessionlog::Result<Option<u64>> {
-        self.inner.durable_mark()
-    }
-    fn disk_bytes(&self) -> sessionlog::Result<u64> {
-        Ok(0)
-    }
-}
-
 #[test]
 fn a_failed_sync_answers_every_waiter_and_closes_the_log_for_writing() {
-    let log = Arc::new(FailingLog::default());
+    let log = Arc::new(FaultyLog::new(1));
     let engine = Engine::builder().open_log(log.clone()).unwrap();
     let session = engine.session("s").open().unwrap();
-    log.fails.store(true, Ordering::SeqCst);
+    log.fail_next(Fault::Sync);
     let tickets: Vec<_> = (0..20).map(|number| session.append([custom(number)]).unwrap()).collect();
     assert!(tickets.into_iter().all(|ticket| ticket.wait().is_err()));
     // The next sync would succeed, but what it covers is not known any more.
-    log.fails.store(false, Ordering::SeqCst);
     let error = session.append([custom(99)]).unwrap().wait().unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Poisoned { .. }), "{error}");
     // Nothing that was never acknowledged is seen.
@@ -264,16 +227,16 @@ fn a_failed_sync_answers_every_waiter_and_closes_the_log_for_writing() {
 
 #[test]
 fn what_waits_together_shares_one_sync() {
-    let log = Arc::new(FailingLog::default());
+    let log = Arc::new(FaultyLog::new(1));
     let engine = Engine::builder().open_log(log.clone()).unwrap();
     let session = engine.session("s").open().unwrap();
-    let before = log.syncs.load(Ordering::SeqCst);
+    let before = log.syncs();
     let tickets: Vec<_> =
         (0..500).map(|number| session.append([custom(number)]).unwrap()).collect();
     for ticket in tickets {
         ticket.wait().unwrap();
     }
-    let syncs = log.syncs.load(Ordering::SeqCst) - before;
+    let syncs = log.syncs() - before;
     assert!(syncs < 500, "{syncs} syncs for 500 appends");
 }
 

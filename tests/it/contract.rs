@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sessionlog::log::contract;
+use sessionlog::log::{FaultyLog, contract};
 use sessionlog::{Log, MemoryLog};
 
 use crate::support::Disk;
@@ -21,4 +21,18 @@ fn the_log_on_disk_keeps_the_contract() {
         drop(before);
         sessionlog::log::open_sled(&path).unwrap()
     });
+}
+
+#[test]
+fn the_log_that_fails_keeps_the_contract_while_it_does_not_fail() {
+    // Closed in good order, and by a power cut: what was appended is there either way.
+    for is_cut in [false, true] {
+        let mut log = Arc::new(FaultyLog::new(1));
+        contract::check(&mut |before| {
+            if before.is_some() {
+                log = Arc::new(if is_cut { log.crash() } else { log.reopen() });
+            }
+            Arc::clone(&log) as Arc<dyn Log>
+        });
+    }
 }
