@@ -1,0 +1,740 @@
+//! Does each operation to the engine and to the plain list, and compares.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use sessionlog::log::Fault;
+use sessionlog::{
+    Access, ContextRecorded, Custom, Durability, Engine, Error, ErrorKind, EventId, Expected, Json,
+    Message, MessageAdded, Metrics, NewEvent, Point, Receipt, Result, RunStatus, Session,
+    SessionQuery, StatePatch, SummaryWritten, Ticket, ToolExecuted, check_anthropic, check_openai,
+    to_anthropic, to_openai,
+};
+
+use super::Backend;
+use super::ops::{Change, Op, SESSIONS};
+use super::plain::{self, Commit, Fact, Model, View, session_id};
+
+const OWNERS: [Option<&str>; 3] = [Some("alice"), Some("bob"), None];
+
+/// A database, and what should be in it.
+pub(super) struct World<'a> {
+    backend: &'a mut dyn Backend,
+    engine: Option<Engine>,
+    model: Model,
+    /// How many of the model's commits no crash takes back.
+    durable: usize,
+    /// What failed and may be there all the same, in the order of the queue.
+    doubtful: Vec<Commit>,
+    /// What failed and is not there, to be tried again. The number is what it says.
+    lost: Vec<(u8, EventId, u64)>,
+    /// The fault that the next append meets.
+    armed: Option<Armed>,
+    /// Whether a write failed since the database was opened.
+    is_poisoned: bool,
+    next: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Armed {
+    Fault(Fault),
+    /// Sooner or later.
+    FullDisk,
+}
+
+impl<'a> World<'a> {
+    pub(super) fn new(backend: &'a mut dyn Backend) -> Self {
+        let engine = Some(backend.open().unwrap());
+        Self {
+            backend,
+            engine,
+            model: Model::default(),
+            durable: 0,
+            doubtful: Vec::new(),
+            lost: Vec::new(),
+            armed: None,
+            is_poisoned: false,
+            next: 0,
+        }
+    }
+
+    pub(super) fn run(&mut self, op: &Op) {
+        match *op {
+            Op::Customs { session, events, with_ids } => self.customs(session, events, with_ids),
+            Op::Turn { session, messages } => self.turn(session, messages),
+            Op::NamedTurn { session, run } => self.named_turn(session, run),
+            Op::Burst { session, appends } => self.burst(session, appends),
+            Op::Start { session, run, is_member } => self.start(session, run, is_member),
+            Op::Say { session, run, said } => self.say(session, run, said),
+            Op::Tool { session, run } => self.tool(session, run),
+            Op::Pause { session, run } => {
+                let run = self.run_of(session, run);
+                let facts = vec![Fact::Paused { run: run.clone() }];
+                self.write(session, facts, |session| session.existing_run(run).pause("wait"));
+            }
+            Op::Resume { session, run } => {
+                let run = self.run_of(session, run);
+                let facts = vec![Fact::Resumed { run: run.clone() }];
+                self.write(session, facts, |session| session.existing_run(run).resume());
+            }
+            Op::Finish { session, run, status, tokens } => {
+                self.finish(session, run, status, u64::from(tokens));
+            }
+            Op::Rename { session } => {
+                let name = format!("name {}", self.fresh());
+                let facts = vec![Fact::Renamed(name.clone())];
+                self.write(session, facts, |session| session.rename(name));
+            }
+            Op::Owner { session, owner } => {
+                let owner = OWNERS[usize::from(owner) % OWNERS.len()];
+                let facts = vec![Fact::Owner(owner)];
+                self.write(session, facts, |session| session.change_owner(owner));
+            }
+            Op::State { session, change } => {
+                let number = self.fresh();
+                let facts = vec![Fact::State(change, number)];
+                self.write(session, facts, |session| session.patch_state(patch(change, number)));
+            }
+            Op::Metadata { session, change } => {
+                let number = self.fresh();
+                let facts = vec![Fact::Metadata(change, number)];
+                self.write(session, facts, |session| session.patch_metadata(patch(change, number)));
+            }
+            Op::Summary { session } => self.summary(session),
+            Op::Withdraw { session, summary } => self.withdraw(session, summary),
+            Op::Context { session } => self.context(session),
+            Op::Stale { session, offset } => self.stale(session, offset),
+            Op::Retry { session, event } => self.retry(session, event),
+            Op::BadRun { session } => self.bad_run(session),
+            Op::Intrude { session } => self.intrude(session),
+            Op::Look { session, at } => self.look(session, at),
+            Op::List { owner } => self.list(owner),
+            Op::Reopen { fault } => self.reopen(fault),
+            Op::Crash { session, in_flight } => self.crash(session, in_flight),
+            Op::FailAppend(fault) => self.arm(Armed::Fault(fault)),
+            Op::FillDisk { room } => {
+                self.arm(Armed::FullDisk);
+                self.faulty(|log| log.set_room(Some(u64::from(room))));
+            }
+            Op::FailRead { session, after } => self.fail_read(session, after),
+        }
+    }
+
+    // ---- what every operation goes through
+
+    fn engine(&self) -> &Engine {
+        self.engine.as_ref().unwrap()
+    }
+
+    fn faulty(&self, call: impl FnOnce(&sessionlog::log::FaultyLog)) {
+        if let Some(log) = self.backend.faulty() {
+            call(log);
+        }
+    }
+
+    fn fresh(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn seq(&self, number: u8) -> u64 {
+        self.model.session(number).map_or(0, plain::Session::seq)
+    }
+
+    /// The session, made if need be; `None` where it cannot be made any more.
+    fn session(&mut self, number: u8) -> Option<Session> {
+        let builder = self.engine().session(session_id(number));
+        if let Some(session) = self.model.session(number) {
+            let builder = match session.owner {
+                Some(owner) => builder.user(owner),
+                None => builder,
+            };
+            let session = builder.open_existing().unwrap();
+            assert_eq!(session.seq().unwrap(), self.seq(number));
+            return Some(session);
+        }
+        let commit = Commit { session: number, facts: vec![Fact::Created], ids: Vec::new() };
+        let opened = builder.user("alice").open();
+        let session = opened.as_ref().ok().cloned();
+        self.settle(commit, opened.map(|_| None));
+        session
+    }
+
+    fn write(
+        &mut self,
+        number: u8,
+        facts: Vec<Fact>,
+        call: impl FnOnce(&Session) -> Result<Ticket>,
+    ) {
+        if let Some(session) = self.session(number) {
+            let commit = Commit { session: number, facts, ids: Vec::new() };
+            let result = call(&session).and_then(Ticket::wait);
+            self.settle(commit, result.map(Some));
+            self.check_end(number);
+        }
+    }
+
+    /// Compares how an append ended with how it should have, and notes what is there now.
+    fn settle(&mut self, commit: Commit, result: Result<Option<Receipt>>) {
+        let is_sound = self.model.admits(&commit);
+        match result {
+            Ok(receipt) => {
+                assert!(!self.is_poisoned, "written after a failed write");
+                assert!(!matches!(self.armed, Some(Armed::Fault(_))), "the fault was not met");
+                assert!(is_sound, "{commit:?} cannot follow");
+                let first_seq = self.seq(commit.session) + 1;
+                if let Some(receipt) = receipt {
+                    let last_seq = self.seq(commit.session) + commit.facts.len() as u64;
+                    assert_eq!((receipt.first_seq, receipt.last_seq), (first_seq, last_seq));
+                    assert!(!receipt.is_duplicate);
+                }
+                self.model.commit(commit);
+                if self.backend.durability() == Durability::PowerLoss {
+                    self.durable = self.model.commits.len();
+                }
+            }
+            Err(error) => self.settle_failure(commit, is_sound, &error),
+        }
+    }
+
+    fn settle_failure(&mut self, commit: Commit, is_sound: bool, error: &Error) {
+        match error.kind() {
+            ErrorKind::Poisoned { .. } => {
+                assert!(self.is_poisoned, "refused without a failed write: {error}");
+                self.lose(&commit);
+            }
+            ErrorKind::Io { .. } => {
+                let armed = self.armed.take().expect("no fault was asked for");
+                assert!(!self.is_poisoned, "written to after a failed write");
+                assert!(is_sound, "{commit:?} was written, and cannot follow");
+                self.is_poisoned = true;
+                match armed {
+                    Armed::Fault(Fault::Sync | Fault::Tear) => self.doubtful.push(commit),
+                    Armed::Fault(Fault::Write) | Armed::FullDisk => self.lose(&commit),
+                }
+            }
+            _ => assert!(!is_sound && !self.is_poisoned, "{commit:?}: {error}"),
+        }
+    }
+
+    /// Remembers what can be tried again.
+    fn lose(&mut self, commit: &Commit) {
+        for (fact, id) in commit.facts.iter().zip(&commit.ids) {
+            if let Fact::Custom(number) = fact {
+                self.lost.push((commit.session, *id, *number));
+            }
+        }
+    }
+
+    /// What was just written is there, and the view follows from it.
+    fn check_end(&self, number: u8) {
+        let Some(model) = self.model.session(number) else { return };
+        let session = self.admin(number).unwrap();
+        assert_eq!(session.seq().unwrap(), model.seq());
+        let wanted = &model.facts[model.facts.len().saturating_sub(4)..];
+        let first_seq = model.seq() - wanted.len() as u64 + 1;
+        let events = session.events_from(first_seq, Point::Head).unwrap().map(Result::unwrap);
+        assert!(events.map(|event| plain::sketch(&event)).eq(wanted.iter().map(Fact::sketch)));
+        let view = session.view().unwrap();
+        assert_eq!(View::of(&view), model.view_at(model.seq()));
+    }
+
+    fn admin(&self, number: u8) -> Result<Session> {
+        self.engine().session(session_id(number)).admin().open_existing()
+    }
+
+    // ---- whole commits
+
+    fn custom(&mut self) -> (NewEvent, Fact) {
+        let number = self.fresh();
+        (custom(number), Fact::Custom(number))
+    }
+
+    fn customs(&mut self, number: u8, events: u16, with_ids: bool) {
+        let Some(session) = self.session(number) else { return };
+        let (mut events, facts): (Vec<_>, Vec<_>) = (0..events).map(|_| self.custom()).unzip();
+        let mut ids = Vec::new();
+        if with_ids {
+            ids = events.iter().map(|_| EventId::generate()).collect();
+            events = events.into_iter().zip(&ids).map(|(event, id)| event.with_id(*id)).collect();
+        }
+        let result = session.append(events).and_then(Ticket::wait);
+        self.settle(Commit { session: number, facts, ids }, result.map(Some));
+        self.check_end(number);
+    }
+
+    fn turn(&mut self, number: u8, messages: u8) {
+        let run = format!("turn {}", self.fresh());
+        self.recorded_turn(number, &run, u64::from(messages));
+    }
+
+    /// A run under an id of the caller's own: once recorded it stays as it is.
+    fn named_turn(&mut self, number: u8, run: u8) {
+        let run = format!("named {run}");
+        let is_there = |session: &plain::Session| {
+            let started = |fact: &Fact| matches!(fact, Fact::Started { run: id, .. } if *id == run);
+            session.facts.iter().position(started)
+        };
+        let Some(at) = self.model.session(number).and_then(is_there) else {
+            return self.recorded_turn(number, &run, 2);
+        };
+        let Some(session) = self.session(number) else { return };
+        let messages = [Message::user("0"), Message::user("1")];
+        let recorded = session.run().id(&*run).record(messages, Metrics::tokens(2, 0));
+        match recorded.and_then(Ticket::wait) {
+            Ok(receipt) => {
+                assert!(receipt.is_duplicate);
+                assert_eq!((receipt.first_seq, receipt.last_seq), (at as u64 + 1, at as u64 + 4));
+            }
+            Err(error) => assert!(self.is_poisoned, "{error}"),
+        }
+        self.check_end(number);
+    }
+
+    fn recorded_turn(&mut self, number: u8, run: &str, messages: u64) {
+        let texts: Vec<_> = (0..messages).map(|message| message.to_string()).collect();
+        let started = Fact::Started { run: run.to_owned(), is_member: false };
+        let said = texts.iter().map(|text| Fact::Message {
+            run: run.to_owned(),
+            text: text.clone(),
+            calls: 0,
+        });
+        let (status, tokens) = (RunStatus::Completed, messages);
+        let finished = Fact::Finished { run: run.to_owned(), status, tokens };
+        let facts = std::iter::once(started).chain(said).chain([finished]).collect();
+        self.write(number, facts, |session| {
+            let run = session.run().id(run);
+            run.record(texts.iter().map(Message::user), Metrics::tokens(tokens, 0))
+        });
+    }
+
+    /// Appends that wait together, and share a group if they meet.
+    fn burst(&mut self, number: u8, appends: u8) {
+        let Some(session) = self.session(number) else { return };
+        let mut waiting = Vec::new();
+        for _ in 0..appends {
+            let (event, fact) = self.custom();
+            let id = EventId::generate();
+            let commit = Commit { session: number, facts: vec![fact], ids: vec![id] };
+            waiting.push((commit, session.append([event.with_id(id)]).unwrap()));
+        }
+        let armed = self.armed;
+        for (commit, ticket) in waiting {
+            let result = ticket.wait().map(Some);
+            let is_io = |error: &Error| matches!(error.kind(), ErrorKind::Io { .. });
+            if self.is_poisoned && result.as_ref().is_err_and(is_io) {
+                // One failed write answers all that shared it.
+                self.is_poisoned = false;
+                self.armed = armed;
+            }
+            self.settle(commit, result);
+        }
+        self.check_end(number);
+    }
+
+    // ---- runs as they happen
+
+    fn run_of(&self, number: u8, run: u8) -> String {
+        self.model.session(number).map_or("no such run".to_owned(), |session| session.run(run))
+    }
+
+    fn start(&mut self, number: u8, run: u8, is_member: bool) {
+        let Some(session) = self.session(number) else { return };
+        let run = format!("run {run}");
+        let builder = session.run().id(&*run);
+        let builder = if is_member { builder.parent("run 0") } else { builder };
+        let commit = Commit {
+            session: number,
+            facts: vec![Fact::Started { run, is_member }],
+            ids: Vec::new(),
+        };
+        self.settle(commit, builder.start().map(|_| None));
+        self.check_end(number);
+    }
+
+    fn say(&mut self, number: u8, run: u8, said: u8) {
+        let run = self.run_of(number, run);
+        let text = self.fresh().to_string();
+        // Few ids, so that calls are answered, answered twice, or never.
+        let call = format!("call {}", said / 4 % 3);
+        let (message, calls) = match said % 5 {
+            0 | 1 => (Message::user(&*text), 0),
+            2 => (Message::assistant(&*text).with_call(&*call, "look", "{}"), 1),
+            3 => (Message::tool(&*call, &*text), 0),
+            _ => (Message::system(&*text), 0),
+        };
+        let facts = vec![Fact::Message { run: run.clone(), text, calls }];
+        self.write(number, facts, |session| session.existing_run(run).push(message));
+        self.check_windows(number);
+    }
+
+    fn tool(&mut self, number: u8, run: u8) {
+        let (run, result) = (self.run_of(number, run), self.fresh().to_string());
+        let tool = ToolExecuted { result: Some(result.clone()), ..ToolExecuted::default() };
+        let facts = vec![Fact::Tool { run: run.clone(), result }];
+        self.write(number, facts, |session| session.existing_run(run).tool_executed(tool));
+    }
+
+    fn finish(&mut self, number: u8, run: u8, status: RunStatus, tokens: u64) {
+        let run = self.run_of(number, run);
+        let tokens = if status == RunStatus::Regenerated { 0 } else { tokens };
+        let metrics = Metrics::tokens(tokens, 0);
+        let facts = vec![Fact::Finished { run: run.clone(), status, tokens }];
+        self.write(number, facts, |session| {
+            let run = session.existing_run(run);
+            match status {
+                RunStatus::Cancelled => run.cancel("enough", metrics),
+                RunStatus::Error => run.fail("oh", metrics),
+                RunStatus::Regenerated => run.mark_regenerated(),
+                _ => run.complete(metrics),
+            }
+        });
+    }
+
+    // ---- the session's own fields
+
+    fn summary(&mut self, number: u8) {
+        let (text, last_seq) = (format!("summary {}", self.fresh()), self.seq(number).max(1));
+        let written = SummaryWritten {
+            summary: text.clone(),
+            topics: Vec::new(),
+            first_seq: 1,
+            last_seq,
+            model: None,
+        };
+        self.write(number, vec![Fact::Summary(text)], |session| session.write_summary(written));
+    }
+
+    fn withdraw(&mut self, number: u8, summary: u8) {
+        let Some(model) = self.model.session(number) else { return };
+        let at = usize::from(summary).checked_rem(model.summaries.len());
+        let seq = at.map_or(1, |at| model.summaries[at]);
+        self.write(number, vec![Fact::Withdrawn(seq)], |session| session.withdraw_summary(seq));
+    }
+
+    fn context(&mut self, number: u8) {
+        let seqs: Vec<u64> = (1..=self.seq(number).min(5)).collect();
+        let prompt_digest = [7; 32];
+        let recorded = ContextRecorded {
+            seqs: seqs.clone(),
+            summary_seq: None,
+            policy_seq: None,
+            prompt_digest,
+        };
+        let facts = vec![Fact::Context(seqs)];
+        self.write(number, facts, |session| session.append([NewEvent::new(recorded)]));
+    }
+
+    // ---- what is refused, or stored already
+
+    fn stale(&mut self, number: u8, offset: i8) {
+        let Some(session) = self.session(number) else { return };
+        let seq = self.seq(number);
+        let expected = seq.saturating_add_signed(i64::from(offset));
+        let (event, fact) = self.custom();
+        let commit = Commit { session: number, facts: vec![fact], ids: Vec::new() };
+        let result = session.append_expecting(Expected::Seq(expected), [event]).unwrap().wait();
+        if expected == seq || self.is_poisoned {
+            self.settle(commit, result.map(Some));
+        } else {
+            let kind = result.unwrap_err().kind().clone();
+            assert_eq!(kind, ErrorKind::Conflict { expected, actual: seq });
+        }
+        self.check_end(number);
+    }
+
+    /// Sends an event again: one that is stored, with a version that is long past, or one that
+    /// was lost.
+    fn retry(&mut self, number: u8, event: u8) {
+        let lost = self.lost.iter().position(|(session, ..)| *session == number);
+        if let Some(at) = lost.filter(|_| !self.is_poisoned && event.is_multiple_of(2)) {
+            let (_, id, custom_number) = self.lost.remove(at);
+            let Some(session) = self.session(number) else { return };
+            let result = session.append([custom(custom_number).with_id(id)]).and_then(Ticket::wait);
+            let facts = vec![Fact::Custom(custom_number)];
+            self.settle(Commit { session: number, facts, ids: vec![id] }, result.map(Some));
+            return self.check_end(number);
+        }
+        let Some(model) = self.model.session(number) else { return };
+        let Some(at) = usize::from(event).checked_rem(model.given.len()) else { return };
+        let (id, seq) = model.given[at];
+        let Some(session) = self.session(number) else { return };
+        let again = [custom(0).with_id(id)];
+        let result = session.append_expecting(Expected::Seq(0), again).unwrap().wait();
+        match result {
+            Ok(receipt) => assert_eq!((receipt.is_duplicate, receipt.first_seq), (true, seq)),
+            Err(error) => assert!(self.is_poisoned, "{error}"),
+        }
+        self.check_end(number);
+    }
+
+    fn bad_run(&mut self, number: u8) {
+        let Some(session) = self.session(number) else { return };
+        let message = MessageAdded { message: Message::user("lost") };
+        let (good, fact) = self.custom();
+        let (run, text) = ("no such run".to_owned(), "lost".to_owned());
+        let facts = vec![fact, Fact::Message { run: run.clone(), text, calls: 0 }];
+        let events = [good, NewEvent::in_run(run, message)];
+        let result = session.append(events).unwrap().wait().map(Some);
+        assert!(result.is_err());
+        self.settle(Commit { session: number, facts, ids: Vec::new() }, result);
+        self.check_end(number);
+    }
+
+    fn intrude(&mut self, number: u8) {
+        let Some(model) = self.model.session(number) else { return };
+        let stranger = OWNERS.iter().find(|owner| **owner != model.owner).unwrap();
+        let builder = self.engine().session(session_id(number));
+        let builder = match stranger {
+            Some(user) => builder.user(*user),
+            None => builder,
+        };
+        assert_eq!(builder.open().unwrap_err().kind(), &ErrorKind::Forbidden);
+        self.check_end(number);
+    }
+
+    // ---- reading
+
+    fn look(&self, number: u8, at: u8) {
+        let Some(model) = self.model.session(number) else { return };
+        let session = self.admin(number).unwrap();
+        let seq = model.seq() * u64::from(at) / 255;
+        let then = session.at(Point::seq(seq)).unwrap();
+        assert_eq!(View::of(then.view()), model.view_at(seq));
+        assert_legal(&then.window().last_messages(usize::from(at % 9)).messages().unwrap());
+    }
+
+    /// Whatever the cut, what is handed out can be sent.
+    fn check_windows(&self, number: u8) {
+        let Ok(session) = self.admin(number) else { return };
+        for count in 1..4 {
+            assert_legal(&session.window().all_statuses().last_messages(count).messages().unwrap());
+        }
+    }
+
+    fn list(&self, owner: u8) {
+        let (access, owner) = match OWNERS.get(usize::from(owner)) {
+            Some(Some(user)) => (Access::User((*user).to_owned()), Some(Some(*user))),
+            Some(None) => (Access::Nobody, Some(None)),
+            None => (Access::Admin, None),
+        };
+        let page = self.engine().sessions(&SessionQuery::new(access)).unwrap();
+        let mut found: Vec<_> =
+            page.sessions.into_iter().map(|view| (view.session_id, view.name)).collect();
+        found.sort();
+        let wanted: Vec<_> = self
+            .model
+            .sessions
+            .iter()
+            .filter(|(_, session)| owner.is_none_or(|owner| session.owner == owner))
+            .map(|(number, session)| (session_id(*number), session.name.clone()))
+            .collect();
+        assert_eq!((&found, page.total), (&wanted, wanted.len() as u64));
+    }
+
+    // ---- the end of a process, or of the power
+
+    /// Ends the process and starts another, which may meet a fault while it opens the database.
+    pub(super) fn reopen(&mut self, fault: Option<Fault>) {
+        self.engine = None;
+        self.backend.close();
+        self.open(fault, false);
+        // What a process leaves when it ends, the operating system keeps.
+        self.durable = self.model.commits.len();
+    }
+
+    /// Cuts the power while appends are on their way.
+    fn crash(&mut self, number: u8, in_flight: u8) {
+        let Some(session) = self.session(number) else { return };
+        let mut waiting = Vec::new();
+        for _ in 0..in_flight {
+            let (event, fact) = self.custom();
+            let id = EventId::generate();
+            let commit = Commit { session: number, facts: vec![fact], ids: vec![id] };
+            waiting.push((commit, session.append([event.with_id(id)]).unwrap()));
+        }
+        self.backend.crash();
+        for (commit, ticket) in waiting {
+            match ticket.wait() {
+                Ok(_) if self.is_poisoned => panic!("written after a failed write"),
+                Ok(_) => {
+                    self.model.commit(commit);
+                    if self.backend.durability() == Durability::PowerLoss {
+                        self.durable = self.model.commits.len();
+                    }
+                }
+                Err(_) => self.doubtful.push(commit),
+            }
+        }
+        drop(session);
+        self.engine = None;
+        self.open(None, true);
+    }
+
+    fn open(&mut self, fault: Option<Fault>, is_crash: bool) {
+        self.faulty(|log| {
+            log.be_good();
+            if let Some(fault) = fault {
+                log.fail_next(fault);
+            }
+        });
+        let mut opened = self.backend.open();
+        self.faulty(sessionlog::log::FaultyLog::be_good);
+        if opened.is_err() && fault.is_some() {
+            if is_crash {
+                self.backend.crash();
+            } else {
+                self.backend.close();
+            }
+            opened = self.backend.open();
+        }
+        self.engine = Some(opened.unwrap());
+        (self.is_poisoned, self.armed) = (false, None);
+        self.accept_what_survived(is_crash);
+    }
+
+    /// What was to survive is there; of the rest, a beginning, in whole commits.
+    fn accept_what_survived(&mut self, is_crash: bool) {
+        let found = self.read_all();
+        let known = self.model.commits.len();
+        let least = if is_crash { self.durable } else { known };
+        let mut commits = std::mem::take(&mut self.model.commits);
+        commits.append(&mut self.doubtful);
+        let survived = (least..=commits.len()).rev().find_map(|count| {
+            let mut model = Model::of(&commits[..count]);
+            model.interrupt_runs();
+            (model.sketches() == found).then_some((count, model))
+        });
+        let Some((count, model)) = survived else {
+            let mut wanted = Model::of(&commits[..known]);
+            wanted.interrupt_runs();
+            panic!(
+                "at least {least} of {known} commits should be there\nwanted: {:?}\nfound: {found:?}",
+                wanted.sketches()
+            );
+        };
+        for commit in &commits[count..] {
+            self.lose(commit);
+        }
+        self.model = model;
+        self.durable = match self.backend.durability() {
+            Durability::PowerLoss => self.model.commits.len(),
+            _ => count,
+        };
+        self.check_ids();
+    }
+
+    /// What every session holds.
+    fn read_all(&self) -> BTreeMap<u8, Vec<String>> {
+        let mut found = BTreeMap::new();
+        for number in 0..SESSIONS {
+            match self.admin(number) {
+                Ok(session) => {
+                    let events = session.events(Point::Head).unwrap();
+                    let sketches = events.map(|event| plain::sketch(&event.unwrap())).collect();
+                    found.insert(number, sketches);
+                }
+                Err(error) => assert!(matches!(error.kind(), ErrorKind::NotFound { .. })),
+            }
+        }
+        found
+    }
+
+    fn check_ids(&self) {
+        for (number, session) in &self.model.sessions {
+            let handle = self.admin(*number).unwrap();
+            for (id, seq) in session.given.iter().rev().take(5) {
+                assert_eq!(handle.at(Point::Event(*id)).unwrap().seq(), *seq);
+            }
+        }
+    }
+
+    // ---- faults of the disk
+
+    fn arm(&mut self, armed: Armed) {
+        if self.backend.faulty().is_none() || self.is_poisoned || self.armed.is_some() {
+            return;
+        }
+        self.armed = Some(armed);
+        if let Armed::Fault(fault) = armed {
+            self.faulty(|log| log.fail_next(fault));
+        }
+    }
+
+    /// A read that fails is an error, and no harm: the right answer comes the next time.
+    fn fail_read(&mut self, number: u8, after: u8) {
+        let Some(session) = self.session(number) else { return };
+        if self.backend.faulty().is_none() || self.is_poisoned || self.armed.is_some() {
+            return;
+        }
+        let (event, fact) = self.custom();
+        let id = EventId::generate();
+        self.faulty(|log| log.fail_read_after(u64::from(after)));
+        let view = session.view();
+        let result = session.append([event.with_id(id)]).unwrap().wait();
+        // A read by the commit thread may still be due: it writes a snapshot after it answers.
+        self.faulty(sessionlog::log::FaultyLog::be_good);
+        if let Ok(view) = view {
+            let model = self.model.session(number).unwrap();
+            assert_eq!(View::of(&view), model.view_at(model.seq()));
+        }
+        match result {
+            Ok(receipt) => {
+                let commit = Commit { session: number, facts: vec![fact], ids: vec![id] };
+                self.settle(commit, Ok(Some(receipt)));
+            }
+            Err(error) => assert!(matches!(error.kind(), ErrorKind::Io { .. }), "{error}"),
+        }
+        self.check_end(number);
+    }
+
+    // ---- everything
+
+    /// Compares all that is there with all that should be.
+    pub(super) fn check(&self) {
+        assert_eq!(self.read_all(), self.model.sketches());
+        for (number, model) in &self.model.sessions {
+            let session = self.admin(*number).unwrap();
+            for (id, seq) in &model.given {
+                assert_eq!(session.at(Point::Event(*id)).unwrap().seq(), *seq);
+            }
+            let mut steps = session.replay().unwrap();
+            for seq in (37..=model.seq()).step_by(37).chain([model.seq()]) {
+                let at = session.at(Point::seq(seq)).unwrap();
+                let step = steps.find(|step| step.as_ref().unwrap().event.seq == seq);
+                if let Some(step) = step {
+                    assert_eq!(at.view(), &*step.unwrap().view);
+                }
+                assert_eq!(View::of(at.view()), model.view_at(seq));
+            }
+            assert_legal(&session.at(Point::Head).unwrap().messages().unwrap());
+        }
+        (0..4).for_each(|owner| self.list(owner));
+        let report = self.engine().verify().unwrap();
+        assert!(report.ok, "{:?}", report.problems);
+        let total: u64 = self.model.sessions.values().map(plain::Session::seq).sum();
+        assert_eq!(report.events, total);
+    }
+}
+
+fn custom(number: u64) -> NewEvent {
+    NewEvent::new(Custom { kind: "t".into(), data: Json::from(json!(number)) })
+}
+
+fn patch(change: Change, number: u64) -> StatePatch {
+    let name = |key: u8| format!("k{key}");
+    let patch = StatePatch::new();
+    match change {
+        Change::Set { key } => patch.set([name(key)], json!(number)),
+        Change::SetInside { key, inner } => patch.set([name(key), name(inner)], json!(number)),
+        Change::Remove { key } => patch.remove([name(key)]),
+        Change::Merge { key, inner } => {
+            patch.merge([] as [&str; 0], json!({ name(key): { name(inner): number } }))
+        }
+    }
+}
+
+fn assert_legal(messages: &[Message]) {
+    check_openai(&to_openai(messages)).unwrap();
+    check_anthropic(&to_anthropic(messages)).unwrap();
+}
