@@ -144,7 +144,11 @@ impl Error {
     /// Adds where it happened: `session alice-1`, `seq 7`, a path. The outermost prints first.
     #[must_use]
     pub(crate) fn context(mut self, place: impl Into<String>) -> Self {
-        Arc::make_mut(&mut self.0).context.push(place.into());
+        let place = place.into();
+        // Who opens a database names its path, and so does the log: once is enough.
+        if !self.0.context.contains(&place) {
+            Arc::make_mut(&mut self.0).context.push(place);
+        }
         self
     }
 

@@ -1,17 +1,27 @@
-//! The process that is killed: this test binary again, told to write until it dies. It prints a
-//! line for every append that was acknowledged.
+//! The process that is killed: this test binary again, told to write until it dies. It notes
+//! every append that was acknowledged in a file, which lies beside what is cut, and prints a line
+//! for it, which wakes whoever waits.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 
-use sessionlog::{Engine, EventBody, Message, Metrics, Point};
+use serde_json::json;
+use sessionlog::{
+    Engine, EventBody, Message, Metrics, Point, Receipt, Result, Session, StateOp, StatePatch,
+    Ticket,
+};
+
+use crate::disk::run;
 
 const DATABASE: &str = "SESSIONLOG_CRASH_DATABASE";
 const VALUE_BYTES: &str = "SESSIONLOG_CRASH_VALUE_BYTES";
+const NOTES: &str = "SESSIONLOG_CRASH_NOTES";
 /// Sessions written to at the same time.
 const WRITERS: usize = 3;
 
@@ -20,32 +30,132 @@ const WRITERS: usize = 3;
 fn writer() {
     let Some(database) = std::env::var_os(DATABASE) else { return };
     let value_bytes: usize = std::env::var(VALUE_BYTES).unwrap().parse().unwrap();
-    let engine = Engine::open(database).unwrap();
+    let notes = File::options().append(true).open(std::env::var_os(NOTES).unwrap()).unwrap();
+    let notes = Notes(Mutex::new(notes));
+    let engine = match Engine::open(database) {
+        Ok(engine) => engine,
+        Err(error) => return notes.add(&format!("failed {}", one_line(&error))),
+    };
     std::thread::scope(|scope| {
         for writer in 0..WRITERS {
-            let engine = engine.clone();
-            scope.spawn(move || write(&engine, writer, value_bytes));
+            let (engine, notes) = (&engine, &notes);
+            scope.spawn(move || {
+                let writing = Writing { engine, notes, writer, value_bytes };
+                let session = match writing.open() {
+                    Ok(session) => session,
+                    Err(error) => return notes.add(&format!("failed {}", one_line(&error))),
+                };
+                if let Err(error) = writing.go_on(&session) {
+                    notes.add(&format!("failed {}", one_line(&error)));
+                    // sled may answer no read any more, so the handle is the one from before.
+                    let error = session.rename("x").and_then(Ticket::wait).unwrap_err();
+                    notes.add(&format!("refused {}", one_line(&error)));
+                }
+            });
         }
     });
 }
 
-fn write(engine: &Engine, writer: usize, value_bytes: usize) {
-    let session = engine.session(format!("s{writer}")).open().unwrap();
-    let first = session.view().unwrap().message_count;
-    for number in first.. {
-        let text = text(writer, number, value_bytes);
-        let run = session.run().record([Message::user(text)], Metrics::tokens(1, 0));
-        run.unwrap().wait().unwrap();
+fn one_line(error: &sessionlog::Error) -> String {
+    error.to_string().replace('\n', "<a second line>")
+}
+
+struct Notes(Mutex<File>);
+
+impl Notes {
+    fn add(&self, line: &str) {
+        self.0.lock().unwrap().write_all(format!("{line}\n").as_bytes()).unwrap();
         let mut out = std::io::stdout().lock();
-        writeln!(out, "ack {writer} {number} {value_bytes}").unwrap();
-        out.flush().unwrap();
+        // Whoever waits for it may be gone; the file is what counts.
+        drop(writeln!(out, ".").and_then(|()| out.flush()));
     }
 }
 
-/// What the message of that number says: its number, and filling that does not compress.
-fn text(writer: usize, number: u64, value_bytes: usize) -> String {
-    let mut state = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ writer as u64;
-    let mut text = format!("{writer}-{number} ");
+/// One session's writer, which does what real use does, in turns.
+struct Writing<'a> {
+    engine: &'a Engine,
+    notes: &'a Notes,
+    writer: usize,
+    value_bytes: usize,
+}
+
+impl Writing<'_> {
+    fn open(&self) -> Result<Session> {
+        self.engine.session(format!("s{}", self.writer)).open()
+    }
+
+    /// Writes until something fails.
+    fn go_on(&self, session: &Session) -> Result<()> {
+        // So that no two steps of a session have one number, also after it is opened again.
+        let first = session.seq()?;
+        for step in first.. {
+            match step % 4 {
+                0 => self.record(session, step)?,
+                1 => self.converse(session, step)?,
+                2 => {
+                    let patch = StatePatch::new().set(["step"], json!(step));
+                    self.acknowledge(What::State, step, session.patch_state(patch)?.wait()?);
+                }
+                _ => {
+                    let renamed = session.rename(format!("step {step}"))?.wait()?;
+                    self.acknowledge(What::Name, step, renamed);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn acknowledge(&self, what: What, step: u64, receipt: Receipt) {
+        let Self { writer, value_bytes, .. } = self;
+        let seq = receipt.last_seq;
+        self.notes.add(&format!("ack {writer} {seq} {} {step} {value_bytes}", what as u8));
+    }
+
+    /// A whole run in one commit.
+    fn record(&self, session: &Session, step: u64) -> Result<()> {
+        let text = text(self.writer, step, self.value_bytes);
+        let ticket = session.record_run([Message::user(text)], Metrics::tokens(1, 0))?;
+        self.acknowledge(What::Run, step, ticket.wait()?);
+        Ok(())
+    }
+
+    /// A run as it happens. Two messages are on their way at the same time.
+    fn converse(&self, session: &Session, step: u64) -> Result<()> {
+        let run = session.start_run()?;
+        let tickets = [
+            run.push(Message::user(text(self.writer, step, self.value_bytes)))?,
+            run.push(Message::assistant(text(self.writer, step, 100)))?,
+        ];
+        for (ticket, what) in tickets.into_iter().zip([What::Message, What::ShortMessage]) {
+            self.acknowledge(what, step, ticket.wait()?);
+        }
+        // Now and then the power fails, or the process ends, while a run is under way.
+        let ended = run.complete(Metrics::tokens(1, 0))?.wait()?;
+        self.acknowledge(What::End, step, ended);
+        Ok(())
+    }
+}
+
+/// What an acknowledged event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum What {
+    /// The end of a run that was recorded whole; its message stands before it.
+    Run,
+    Message,
+    ShortMessage,
+    End,
+    State,
+    Name,
+}
+
+const WHAT: [What; 6] =
+    [What::Run, What::Message, What::ShortMessage, What::End, What::State, What::Name];
+
+/// What the message of that step says: its number, and filling that does not compress.
+fn text(writer: usize, step: u64, value_bytes: usize) -> String {
+    let mut state = (step + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ writer as u64;
+    let mut text = format!("{writer}-{step} ");
+    text.reserve(value_bytes + 16);
     while text.len() < value_bytes {
         state ^= state << 13;
         state ^= state >> 7;
@@ -58,40 +168,72 @@ fn text(writer: usize, number: u64, value_bytes: usize) -> String {
 
 /// A writing process and what it has acknowledged so far.
 pub(crate) struct Writer {
-    pub(crate) child: Child,
-    lines: Receiver<String>,
+    child: Child,
+    wakes: Receiver<()>,
+    notes: PathBuf,
+    /// How far its notes were read.
+    read: u64,
 }
 
-/// What was acknowledged: per session and message number, the size of its value.
-pub(crate) type Acknowledged = BTreeMap<(usize, u64), usize>;
+/// What was acknowledged: per session and seq, what it is, its step and the size of its value.
+pub(crate) type Acknowledged = BTreeMap<(usize, u64), (What, u64, usize)>;
+
+/// How a writer ended that was not killed.
+#[derive(Debug, Default)]
+pub(crate) struct Ending {
+    /// The errors it met.
+    pub(crate) failed: Vec<String>,
+    /// What it was told when it tried again.
+    pub(crate) refused: Vec<String>,
+}
 
 impl Writer {
-    pub(crate) fn start(database: &Path, value_bytes: usize) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+    pub(crate) fn start(database: &Path, value_bytes: usize, notes: &Path) -> Self {
+        Self::start_under(&[], database, value_bytes, notes)
+    }
+
+    /// Starts it by way of a command that is given the program and its arguments.
+    pub(crate) fn start_under(
+        command: &[&str],
+        database: &Path,
+        value_bytes: usize,
+        notes: &Path,
+    ) -> Self {
+        let this = std::env::current_exe().unwrap();
+        let program = command.first().map_or(this.as_os_str(), |first| first.as_ref());
+        let mut starting = Command::new(program);
+        if let [_, args @ ..] = command {
+            starting.args(args).arg(&this);
+        }
+        fs::write(notes, "").unwrap();
+        let mut child = starting
             .args(["--exact", "writer::writer", "--nocapture", "--test-threads=1"])
             .env(DATABASE, database)
             .env(VALUE_BYTES, value_bytes.to_string())
+            .env(NOTES, notes)
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let (sender, lines) = channel();
+        let (sender, wakes) = channel();
         let out = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || {
-            for line in out.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
+            for _ in out.lines().map_while(std::result::Result::ok) {
+                if sender.send(()).is_err() {
                     break;
                 }
             }
         });
-        Self { child, lines }
+        Self { child, wakes, notes: notes.to_owned(), read: 0 }
     }
 
     /// Waits for so many acknowledgements.
-    pub(crate) fn wait_for(&self, count: usize, acknowledged: &mut Acknowledged) {
+    pub(crate) fn wait_for(&mut self, count: usize, acknowledged: &mut Acknowledged) {
         let before = acknowledged.len();
+        self.drain(acknowledged);
         while acknowledged.len() < before + count {
-            note(&self.lines.recv().unwrap(), acknowledged);
+            self.wakes.recv().unwrap();
+            self.drain(acknowledged);
         }
     }
 
@@ -99,15 +241,61 @@ impl Writer {
     pub(crate) fn kill(mut self, acknowledged: &mut Acknowledged) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        for line in &self.lines {
-            note(&line, acknowledged);
+        self.drain(acknowledged);
+    }
+
+    /// Waits until it ends by itself, and takes in all that it noted.
+    pub(crate) fn finish(mut self, acknowledged: &mut Acknowledged) -> Ending {
+        self.child.wait().unwrap();
+        self.drain(acknowledged);
+        let mut ending = Ending::default();
+        for line in fs::read_to_string(&self.notes).unwrap().lines() {
+            if let Some(error) = line.strip_prefix("failed ") {
+                ending.failed.push(error.to_owned());
+            }
+            if let Some(error) = line.strip_prefix("refused ") {
+                ending.refused.push(error.to_owned());
+            }
+        }
+        ending
+    }
+
+    /// Stops it where it is. Returns once none of its threads runs any more, in the kernel
+    /// neither.
+    pub(crate) fn stop(&self) {
+        self.signal("STOP");
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let is_stopped = |task: fs::DirEntry| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // The state follows the name, which stands in brackets. A thread that ended has none.
+            stat.rsplit(") ")
+                .next()
+                .is_none_or(|rest| rest.is_empty() || rest.starts_with(['T', 'Z']))
+        };
+        while !fs::read_dir(&tasks).unwrap().all(|task| task.map_or(true, is_stopped)) {
+            std::thread::yield_now();
         }
     }
 
+    pub(crate) fn go_on(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        assert!(run("kill", &[&format!("-{name}"), &self.child.id().to_string()]));
+    }
+
     /// The acknowledgements that came since.
-    pub(crate) fn drain(&self, acknowledged: &mut Acknowledged) {
-        while let Ok(line) = self.lines.try_recv() {
-            note(&line, acknowledged);
+    pub(crate) fn drain(&mut self, acknowledged: &mut Acknowledged) {
+        let mut file = File::open(&self.notes).unwrap();
+        file.seek(SeekFrom::Start(self.read)).unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        // A line that is being written is read the next time.
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        self.read += whole as u64;
+        for line in text.get(..whole).unwrap_or_default().lines() {
+            note(line, acknowledged);
         }
     }
 }
@@ -121,19 +309,15 @@ impl Drop for Writer {
 }
 
 fn note(line: &str, acknowledged: &mut Acknowledged) {
-    // The harness prints lines of its own, and may put its words in front of the first of ours.
-    let Some(at) = line.find("ack ") else { return };
-    let numbers: Vec<u64> =
-        line[at + 4..].split(' ').filter_map(|word| word.parse().ok()).collect();
-    if let [writer, number, value_bytes] = numbers[..] {
-        acknowledged.insert(
-            (usize::try_from(writer).unwrap(), number),
-            usize::try_from(value_bytes).unwrap(),
-        );
+    let Some(numbers) = line.strip_prefix("ack ") else { return };
+    let numbers: Vec<usize> = numbers.split(' ').map(|word| word.parse().unwrap()).collect();
+    if let [writer, seq, what, step, value_bytes] = numbers[..] {
+        let what = *WHAT.get(what).unwrap();
+        acknowledged.insert((writer, seq as u64), (what, step as u64, value_bytes));
     }
 }
 
-/// Opens the database, finds every acknowledged message, and writes to it.
+/// Opens the database, finds every acknowledged event, and writes to it.
 pub(crate) fn check(database: &Path, acknowledged: &Acknowledged) {
     let engine = Engine::open(database).unwrap();
     let report = engine.verify().unwrap();
@@ -147,19 +331,57 @@ pub(crate) fn check(database: &Path, acknowledged: &Acknowledged) {
             builder.open()
         };
         let session = session.unwrap();
-        let messages: Vec<String> = session
-            .events(Point::Head)
-            .unwrap()
-            .filter_map(|event| match event.unwrap().body {
-                EventBody::MessageAdded(added) => Some(added.message.content.text()),
-                _ => None,
-            })
-            .collect();
-        for ((_, number), value_bytes) in of_writer {
-            let found = messages.get(usize::try_from(*number).unwrap());
-            let is_there = found.is_some_and(|found| *found == text(writer, *number, *value_bytes));
-            assert!(is_there, "session s{writer}: message {number} was acknowledged and is gone");
+        let events = session.events(Point::Head).unwrap();
+        let bodies: Vec<EventBody> = events.map(|event| event.unwrap().body).collect();
+        for ((_, seq), (what, step, value_bytes)) in of_writer {
+            let at = usize::try_from(*seq - 1).unwrap();
+            let (before, found) = (bodies.get(at.saturating_sub(1)), bodies.get(at));
+            let is_there = is_it(
+                *what,
+                found,
+                before,
+                |bytes| text(writer, *step, bytes),
+                *step,
+                *value_bytes,
+            );
+            assert!(
+                is_there,
+                "session s{writer}: seq {seq}, {what:?} was acknowledged and is gone"
+            );
         }
         session.rename("still writable").unwrap().wait().unwrap();
+    }
+}
+
+/// Whether an event is what was acknowledged.
+fn is_it(
+    what: What,
+    found: Option<&EventBody>,
+    before: Option<&EventBody>,
+    text: impl Fn(usize) -> String,
+    step: u64,
+    value_bytes: usize,
+) -> bool {
+    let says = |body: Option<&EventBody>, bytes: usize| match body {
+        Some(EventBody::MessageAdded(added)) => added.message.content.text() == text(bytes),
+        _ => false,
+    };
+    let is_end = matches!(found, Some(EventBody::RunFinished(_)));
+    match what {
+        What::Run => is_end && says(before, value_bytes),
+        What::Message => says(found, value_bytes),
+        What::ShortMessage => says(found, 100),
+        What::End => is_end,
+        What::State => match found {
+            Some(EventBody::StateChanged(changed)) => matches!(
+                &changed.ops[..],
+                [StateOp::Set { value, .. }] if value.to_value() == json!(step)
+            ),
+            _ => false,
+        },
+        What::Name => match found {
+            Some(EventBody::Renamed(renamed)) => renamed.name == Some(format!("step {step}")),
+            _ => false,
+        },
     }
 }

@@ -27,7 +27,7 @@ use self::journal::Journal;
 use self::mark::Mark;
 use self::pending::{Pending, Task, merge};
 use self::tree::Tree;
-use super::{Batch, Durability, Log, PageLimit, Range, Record};
+use super::{Batch, Durability, Log, Op, PageLimit, Range, Record};
 use crate::error::{Context, Error, Result};
 
 /// Bytes after which the journal begins again, even if sled has to be waited for. It is also what
@@ -63,6 +63,9 @@ struct Writer {
     is_directory_synced: bool,
     /// Whether the journal holds what was not handed on. Then it must stay.
     is_behind: bool,
+    /// Whether a write or a sync failed. What it was given may be gone, and the next sync would
+    /// succeed without it.
+    has_failed: bool,
 }
 
 /// How to open a database directory.
@@ -108,7 +111,9 @@ impl SledLog {
         redo(&mut journal, &mut feeder)?;
         let pending = Arc::new(Pending::default());
         let feeder = Some(feeder.start(Arc::clone(&pending))?);
-        let writer = Mutex::new(Writer { journal, is_directory_synced: false, is_behind: false });
+        let (is_directory_synced, is_behind, has_failed) = (false, false, false);
+        let writer = Writer { journal, is_directory_synced, is_behind, has_failed };
+        let writer = Mutex::new(writer);
         let path = path.to_owned();
         Ok(Self { path, made_in, writer, pending, feeder, tree, data, mark, copy: None })
     }
@@ -116,6 +121,46 @@ impl SledLog {
     // A panic while the lock is held comes from no call of ours, and those into sled are caught.
     fn lock_writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn place(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// Writes, unless a write has failed before.
+    fn write(&self, write: impl FnOnce(&mut Writer) -> Result<()>) -> Result<()> {
+        let mut writer = self.lock_writer();
+        if writer.has_failed {
+            return Err(Error::io(std::io::Error::other("a write failed before")));
+        }
+        let written = write(&mut writer);
+        writer.has_failed = written.is_err();
+        written.with_context(|| self.place())
+    }
+
+    fn append_batch(
+        &self,
+        writer: &mut Writer,
+        ops: Arc<Vec<Op>>,
+        durability: Durability,
+        mark: u64,
+    ) -> Result<()> {
+        self.make_room(writer)?;
+        writer.is_behind = true;
+        writer.journal.write(&ops)?;
+        if durability == Durability::PowerLoss {
+            writer.journal.sync()?;
+            if !writer.is_directory_synced {
+                self.data.sync_data().map_err(Error::io)?;
+                sync_directories(&self.path, &self.made_in).map_err(Error::io)?;
+                writer.is_directory_synced = true;
+            }
+            // Written after the sync, so that it is never ahead of the disk.
+            self.mark.write(mark)?;
+        }
+        self.pending.push(Task::Apply(ops));
+        writer.is_behind = false;
+        Ok(())
     }
 
     /// Lets the journal begin again where that costs nothing, or where it must.
@@ -168,52 +213,43 @@ fn redo(journal: &mut Journal, feeder: &mut Feeder) -> Result<()> {
 
 impl Log for SledLog {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        match self.pending.get(key)? {
+        let read = || match self.pending.get(key)? {
             Some(waiting) => Ok(waiting.value().cloned()),
             None => self.tree.get(key),
-        }
+        };
+        read().with_context(|| self.place())
     }
 
     fn page(&self, range: &Range, limit: PageLimit) -> Result<Vec<Record>> {
-        let waiting = self.pending.range(range, limit)?;
-        if waiting.is_empty() {
-            return self.tree.page(range, limit);
-        }
-        merge(waiting, range.clone(), limit, |rest| self.tree.page(rest, limit))
+        let read = || {
+            let waiting = self.pending.range(range, limit)?;
+            if waiting.is_empty() {
+                return self.tree.page(range, limit);
+            }
+            merge(waiting, range.clone(), limit, |rest| self.tree.page(rest, limit))
+        };
+        read().with_context(|| self.place())
     }
 
     fn append(&self, batch: &Batch, durability: Durability, mark: u64) -> Result<()> {
         let ops = Arc::new(batch.ops().to_vec());
-        let mut writer = self.lock_writer();
-        if durability == Durability::Volatile {
+        self.write(|writer| {
+            if durability != Durability::Volatile {
+                return self.append_batch(writer, ops, durability, mark);
+            }
             self.pending.wait_for_room()?;
             self.pending.push(Task::ApplyVolatile(ops));
-            return Ok(());
-        }
-        self.make_room(&mut writer)?;
-        writer.is_behind = true;
-        writer.journal.write(&ops)?;
-        if durability == Durability::PowerLoss {
-            writer.journal.sync()?;
-            if !writer.is_directory_synced {
-                self.data.sync_data().map_err(Error::io)?;
-                sync_directories(&self.path, &self.made_in).map_err(Error::io)?;
-                writer.is_directory_synced = true;
-            }
-            // Written after the sync, so that it is never ahead of the disk.
-            self.mark.write(mark)?;
-        }
-        self.pending.push(Task::Apply(ops));
-        writer.is_behind = false;
-        Ok(())
+            Ok(())
+        })
     }
 
     fn apply(&self, batch: &Batch) -> Result<()> {
         // Under the same lock as appends, so that sled gets both in the order they came.
-        let _writer = self.lock_writer();
-        self.pending.wait_for_room()?;
-        self.pending.push(Task::Apply(Arc::new(batch.ops().to_vec())));
-        Ok(())
+        self.write(|_| {
+            self.pending.wait_for_room()?;
+            self.pending.push(Task::Apply(Arc::new(batch.ops().to_vec())));
+            Ok(())
+        })
     }
 
     fn durable_mark(&self) -> Result<Option<u64>> {
@@ -228,15 +264,64 @@ impl Log for SledLog {
 impl Drop for SledLog {
     /// Spares the next opening the work. Where it fails, the journal still has everything.
     fn drop(&mut self) {
-        let mut writer = self.lock_writer();
-        if !writer.journal.is_empty() && self.checkpoint(&mut writer).is_ok() {
-            drop(writer.journal.shrink());
+        let is_empty = self.lock_writer().journal.is_empty();
+        if !is_empty && self.write(|writer| self.checkpoint(writer)).is_ok() {
+            drop(self.lock_writer().journal.shrink());
         }
-        drop(writer);
         self.pending.close();
         if let Some(feeder) = self.feeder.take() {
             // It caught what it met; a panic of its own has nobody to be told to any more.
             drop(feeder.join());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(path: &Path) -> SledLog {
+        let options = SledOptions { create: true, cache_bytes: 1 << 20, as_copy: false };
+        SledLog::open(path, options).unwrap()
+    }
+
+    fn batch(number: u8) -> Batch {
+        let mut batch = Batch::new();
+        batch.insert(vec![b'k', number], vec![number; 1_000]);
+        batch
+    }
+
+    /// What a sync that failed was given is not on disk, whatever the next one says: only the
+    /// journal has it.
+    #[test]
+    fn after_a_failed_sync_the_journal_keeps_what_it_holds() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = open(directory.path());
+        log.append(&batch(1), Durability::PowerLoss, 1).unwrap();
+        log.pending.fail(Error::io(std::io::Error::other("the sync of sled's file failed")));
+        log.append(&batch(2), Durability::PowerLoss, 2).unwrap_err();
+        log.apply(&batch(3)).unwrap_err();
+        log.get(b"k\x01").unwrap_err();
+        drop(log);
+        let mut journal = Journal::open(directory.path()).unwrap();
+        assert_eq!(journal.read_next().unwrap().unwrap(), batch(1).ops());
+        drop(journal);
+        let log = open(directory.path());
+        assert!(log.get(b"k\x01").unwrap().is_some() && log.get(b"k\x02").unwrap().is_none());
+        log.append(&batch(2), Durability::PowerLoss, 2).unwrap();
+    }
+
+    /// A journal with a hole in it hides what comes behind.
+    #[test]
+    fn after_a_failed_write_nothing_more_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = open(directory.path());
+        log.append(&batch(1), Durability::PowerLoss, 1).unwrap();
+        log.write(|_| Err(Error::invalid("the disk is full"))).unwrap_err();
+        log.append(&batch(2), Durability::PowerLoss, 2).unwrap_err();
+        log.apply(&batch(3)).unwrap_err();
+        drop(log);
+        let log = open(directory.path());
+        assert!(log.get(b"k\x01").unwrap().is_some() && log.get(b"k\x02").unwrap().is_none());
     }
 }
