@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::event::{Event, EventBody, RunStatus};
 use crate::id::{Digest, EventId};
 use crate::index::{Entry, Lineage, NumberedRun, RunRecord, Timeline};
-use crate::log::{Log, Order, Record, Scan, key};
+use crate::log::{Log, Order, PageLimit, Record, Scan, key};
 use crate::message::{Role, check_anthropic, check_openai, to_anthropic, to_openai};
 use crate::projection::{RunCount, SessionView, Window};
 use crate::{replay, stream};
@@ -141,6 +141,9 @@ impl Derived {
         if !stored_ids.iter().all(|(key, seq)| ids.get(key) == Some(seq)) {
             note("the index of event ids is wrong");
         }
+        if let Some(seq) = snapshot_ahead(&**log, session, view.seq)? {
+            note(&format!("the snapshot at seq {seq} is ahead of the events"));
+        }
         if stream::head_seq(&**log, session, u64::MAX)? == view.seq {
             found.into_iter().for_each(tell);
         }
@@ -201,6 +204,14 @@ fn check_entry(
         note("the catalog does not say from where it was forked");
     }
     Ok(())
+}
+
+/// A snapshot of what is not there would be taken for a view once the session gets that far.
+fn snapshot_ahead(log: &dyn Log, session: Digest, last_seq: u64) -> Result<Option<u64>> {
+    let (class, first) = (key::Class::Snapshot, last_seq.saturating_add(1));
+    let range = key::seqs(class, session, first, u64::MAX, Order::Ascending);
+    let ahead = log.page(&range, PageLimit::records(1))?;
+    ahead.first().map(|record| key::parse_seq(&record.key).map(|(_, seq)| seq)).transpose()
 }
 
 /// All records of a class of the session.

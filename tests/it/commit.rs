@@ -226,6 +226,27 @@ fn a_failed_sync_answers_every_waiter_and_closes_the_log_for_writing() {
 }
 
 #[test]
+fn a_snapshot_is_never_ahead_of_what_survived() {
+    for seed in 0..16 {
+        let log = Arc::new(FaultyLog::new(seed));
+        let engine = Engine::builder().open_log(log.clone()).unwrap();
+        let session = engine.session("s").open().unwrap();
+        // One append over the place of a snapshot, of which nobody knows whether it is there.
+        log.fail_next(Fault::Sync);
+        session.append((0..300).map(custom)).unwrap().wait().unwrap_err();
+        drop((session, engine));
+        let engine = Engine::builder().open_log(Arc::new(log.crash())).unwrap();
+        let session = engine.session("s").open().unwrap();
+        let report = engine.verify().unwrap();
+        assert!(report.ok, "seed {seed}: {:?}", report.problems);
+        session.append((0..300).map(|number| custom(1_000 + number))).unwrap().wait().unwrap();
+        session.view().unwrap();
+        let report = engine.verify().unwrap();
+        assert!(report.ok, "seed {seed}: {:?}", report.problems);
+    }
+}
+
+#[test]
 fn what_waits_together_shares_one_sync() {
     let log = Arc::new(FaultyLog::new(1));
     let engine = Engine::builder().open_log(log.clone()).unwrap();

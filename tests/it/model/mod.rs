@@ -5,10 +5,12 @@
 //!   an arm in `run`.
 //! - `plain`: what should be there then. A new kind of event is a `Fact` there.
 //! - `run`: does an operation to both, and compares.
+//! - `life`: the same for what happens to all of a database: closing, power cuts, faults.
 //!
-//! A list that fails is printed with the seed of its disk, made as short as it gets, and kept
+//! A list that fails is printed with the seed of its disk, made shorter, and kept
 //! under `proptest-regressions`, from where every later run tries it first.
 
+mod life;
 mod ops;
 mod plain;
 mod run;
@@ -99,9 +101,11 @@ fn play(ops: &[Op], backend: &mut dyn Backend) {
 
 /// As many cases as the environment says, or else so many.
 fn cases(ordinary: u32) -> ProptestConfig {
+    // Each shorter list is played from its start, so a failure is not made as short as it gets.
+    let known = ProptestConfig { max_shrink_time: 30_000, ..ProptestConfig::default() };
     match std::env::var_os("PROPTEST_CASES") {
-        Some(_) => ProptestConfig::default(),
-        None => ProptestConfig::with_cases(ordinary),
+        Some(_) => known,
+        None => ProptestConfig { cases: ordinary, ..known },
     }
 }
 
