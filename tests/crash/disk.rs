@@ -47,16 +47,16 @@ pub(crate) struct Mount {
 impl Mount {
     /// Mounts an image; `None` where that is not to be had here.
     pub(crate) fn image(image: &Path, directory: PathBuf) -> Option<Self> {
-        Self::mount(&["-o", "loop", text(image)], directory)
+        Self::mounted(&["-o", "loop", text(image)], directory)
     }
 
     /// A file system in memory that holds so much and no more.
     pub(crate) fn memory(megabytes: u32, directory: PathBuf) -> Option<Self> {
         let size = format!("size={megabytes}M");
-        Self::mount(&["-t", "tmpfs", "-o", &size, "tmpfs"], directory)
+        Self::mounted(&["-t", "tmpfs", "-o", &size, "tmpfs"], directory)
     }
 
-    fn mount(args: &[&str], directory: PathBuf) -> Option<Self> {
+    fn mounted(args: &[&str], directory: PathBuf) -> Option<Self> {
         fs::create_dir_all(&directory).unwrap();
         let args = [args, &[text(&directory)]].concat();
         run("mount", &args).then_some(Self { directory })
