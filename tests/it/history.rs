@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use sessionlog::{
     Content, Engine, Message, Metrics, NewEvent, Point, Role, RunStatus, Session, check_anthropic,
-    check_openai,
+    check_openai, legalize,
 };
 
 use crate::support::{record_tool_turn, record_turn, texts};
@@ -187,6 +187,9 @@ proptest! {
                 at.window().last_messages(count),
                 at.window().all_runs().max_tool_calls(count),
             ] {
+                // The conversions repair too, so the list is looked at before them.
+                let (_, repairs) = legalize(window.messages().unwrap());
+                prop_assert_eq!(repairs, [], "seq {}", seq);
                 let openai = window.openai().unwrap();
                 prop_assert_eq!(check_openai(&openai), Ok(()), "seq {} {:?}", seq, openai);
                 let anthropic = window.anthropic().unwrap();

@@ -6,7 +6,7 @@ use sessionlog::{
     Access, ContextRecorded, Custom, Durability, Engine, Error, ErrorKind, EventId, Expected, Json,
     Message, MessageAdded, Metrics, NewEvent, Point, Receipt, Result, RunStatus, Session,
     SessionQuery, StatePatch, SummaryWritten, Ticket, ToolExecuted, check_anthropic, check_openai,
-    to_anthropic, to_openai,
+    legalize, to_anthropic, to_openai,
 };
 
 use super::Backend;
@@ -556,6 +556,8 @@ fn patch(change: Change, number: u64) -> StatePatch {
 }
 
 pub(super) fn assert_legal(messages: &[Message]) {
+    // The conversions repair too, so the list is looked at before them.
+    assert_eq!(legalize(messages.to_vec()).1, []);
     check_openai(&to_openai(messages)).unwrap();
     check_anthropic(&to_anthropic(messages)).unwrap();
 }
