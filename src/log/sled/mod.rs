@@ -63,9 +63,9 @@ struct Writer {
     is_directory_synced: bool,
     /// Whether the journal holds what was not handed on. Then it must stay.
     is_behind: bool,
-    /// Whether a write or a sync failed. What it was given may be gone, and the next sync would
-    /// succeed without it.
-    has_failed: bool,
+    /// The first write or sync that failed. What it was given may be gone, and the next sync
+    /// would succeed without it, so nothing more is written.
+    failure: Option<Error>,
 }
 
 /// How to open a database directory.
@@ -111,9 +111,8 @@ impl SledLog {
         redo(&mut journal, &mut feeder)?;
         let pending = Arc::new(Pending::default());
         let feeder = Some(feeder.start(Arc::clone(&pending))?);
-        let (is_directory_synced, is_behind, has_failed) = (false, false, false);
-        let writer = Writer { journal, is_directory_synced, is_behind, has_failed };
-        let writer = Mutex::new(writer);
+        let (is_directory_synced, is_behind, failure) = (false, false, None);
+        let writer = Mutex::new(Writer { journal, is_directory_synced, is_behind, failure });
         let path = path.to_owned();
         Ok(Self { path, made_in, writer, pending, feeder, tree, data, mark, copy: None })
     }
@@ -127,15 +126,15 @@ impl SledLog {
         self.path.display().to_string()
     }
 
-    /// Writes, unless a write has failed before.
+    /// Writes, unless a write has failed before: then it fails as that one did.
     fn write(&self, write: impl FnOnce(&mut Writer) -> Result<()>) -> Result<()> {
         let mut writer = self.lock_writer();
-        if writer.has_failed {
-            return Err(Error::io(std::io::Error::other("a write failed before")));
+        if let Some(failure) = &writer.failure {
+            return Err(failure.clone());
         }
-        let written = write(&mut writer);
-        writer.has_failed = written.is_err();
-        written.with_context(|| self.place())
+        let written = write(&mut writer).with_context(|| self.place());
+        writer.failure = written.as_ref().err().cloned();
+        written
     }
 
     fn append_batch(
@@ -213,7 +212,7 @@ fn redo(journal: &mut Journal, feeder: &mut Feeder) -> Result<()> {
 
 impl Log for SledLog {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let read = || match self.pending.get(key)? {
+        let read = || match self.pending.get(key) {
             Some(waiting) => Ok(waiting.value().cloned()),
             None => self.tree.get(key),
         };
@@ -222,7 +221,7 @@ impl Log for SledLog {
 
     fn page(&self, range: &Range, limit: PageLimit) -> Result<Vec<Record>> {
         let read = || {
-            let waiting = self.pending.range(range, limit)?;
+            let waiting = self.pending.range(range, limit);
             if waiting.is_empty() {
                 return self.tree.page(range, limit);
             }
@@ -301,7 +300,8 @@ mod tests {
         log.pending.fail(Error::io(std::io::Error::other("the sync of sled's file failed")));
         log.append(&batch(2), Durability::PowerLoss, 2).unwrap_err();
         log.apply(&batch(3)).unwrap_err();
-        log.get(b"k\x01").unwrap_err();
+        // Readers go on with what there is.
+        assert!(log.get(b"k\x01").unwrap().is_some() && log.get(b"k\x02").unwrap().is_none());
         drop(log);
         let mut journal = Journal::open(directory.path()).unwrap();
         assert_eq!(journal.read_next().unwrap().unwrap(), batch(1).ops());
