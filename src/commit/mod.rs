@@ -12,10 +12,11 @@ mod ticket;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 pub(crate) use self::append::Append;
 pub use self::append::Expected;
@@ -34,6 +35,11 @@ use crate::log::{Durability, Log};
 /// The handle of the commit thread. Dropping it lets the thread finish what is queued.
 pub(crate) struct Committer {
     queue: Sender<Request>,
+    /// The thread's end of the queue. The queue keeps what nobody takes out of it, and a writer
+    /// would wait for that for ever.
+    unread: Receiver<Request>,
+    /// Whether the thread takes nothing out any more.
+    has_ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     published: Arc<Published>,
 }
@@ -48,7 +54,9 @@ impl Committer {
     ) -> Result<Self> {
         let (queue, receiver) = crossbeam_channel::bounded(QUEUE_APPENDS_MAX);
         let published = Arc::new(Published::new(head.position));
+        let (unread, has_ended) = (receiver.clone(), Arc::new(AtomicBool::new(false)));
         let thread = CommitThread {
+            has_ended: Arc::clone(&has_ended),
             log,
             clock,
             log_id,
@@ -63,13 +71,19 @@ impl Committer {
             .name(String::from("sessionlog-commit"))
             .spawn(move || thread.run())
             .map_err(Error::io)?;
-        Ok(Self { queue, thread: Some(thread), published })
+        Ok(Self { queue, unread, has_ended, thread: Some(thread), published })
     }
 
     /// Queues an append if there is room; gives it back if there is none.
     pub(crate) fn try_append(&self, append: Box<Append>) -> Result<Ticket, NotQueued> {
         let (ticket, resolver) = ticket();
-        match self.queue.try_send(Request::Append(append, resolver)) {
+        let sent = self.queue.try_send(Request::Append(append, resolver));
+        // Either the thread's own last look at the queue finds it, or this one does.
+        fence(Ordering::SeqCst);
+        if self.has_ended.load(Ordering::SeqCst) {
+            refuse_all(&self.unread);
+        }
+        match sent {
             Ok(()) => Ok(ticket),
             Err(TrySendError::Full(Request::Append(append, _))) => Err(NotQueued::Full(append)),
             Err(_) => Err(NotQueued::Closed),
@@ -85,6 +99,11 @@ impl Committer {
     pub(crate) fn published(&self) -> &Arc<Published> {
         &self.published
     }
+}
+
+/// Answers whoever waits in the queue of a thread that has ended: the resolvers do so when dropped.
+fn refuse_all(queue: &Receiver<Request>) {
+    while queue.try_recv().is_ok() {}
 }
 
 /// Why an append is not in the queue.

@@ -1,12 +1,14 @@
 //! The commit thread: wait, drain what waits, place it, append it, then answer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use crossbeam_channel::Receiver;
 
 use super::append::Append;
 use super::group::{Group, Head, Placed};
 use super::published::Published;
+use super::refuse_all;
 use super::tail::Tails;
 use super::ticket::{Receipt, Resolver};
 use crate::clock::Clock;
@@ -24,6 +26,8 @@ pub(super) enum Request {
 
 /// What the commit thread owns.
 pub(super) struct CommitThread {
+    /// Set when it takes nothing out of the queue any more, also where that is by a panic.
+    pub(super) has_ended: Arc<AtomicBool>,
     pub(super) log: Arc<dyn Log>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) log_id: [u8; 16],
@@ -37,6 +41,14 @@ pub(super) struct CommitThread {
     pub(super) poison: Option<Error>,
 }
 
+impl Drop for CommitThread {
+    fn drop(&mut self) {
+        self.has_ended.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        refuse_all(&self.queue);
+    }
+}
+
 impl CommitThread {
     pub(super) fn run(mut self) {
         while let Ok(Request::Append(append, resolver)) = self.queue.recv() {
@@ -44,7 +56,6 @@ impl CommitThread {
                 break;
             }
         }
-        // What still waits is answered by the resolvers' drop.
     }
 
     /// Commits one group. Returns whether the thread should go on.

@@ -370,3 +370,28 @@ fn verify_says_nothing_wrong_of_a_log_that_is_being_written_to() {
         }
     });
 }
+
+/// A clock that breaks when told to: the commit thread asks it.
+#[derive(Debug, Default)]
+struct BreakingClock(AtomicBool);
+
+impl sessionlog::Clock for BreakingClock {
+    fn now_us(&self) -> i64 {
+        assert!(!self.0.load(Ordering::SeqCst), "the clock broke");
+        1
+    }
+}
+
+#[test]
+fn nobody_waits_for_ever_when_the_commit_thread_breaks() {
+    let clock = Arc::new(BreakingClock::default());
+    let builder = Engine::builder().clock(clock.clone());
+    let engine = builder.open_log(Arc::new(MemoryLog::new())).unwrap();
+    let session = engine.session("s").open().unwrap();
+    clock.0.store(true, Ordering::SeqCst);
+    for _ in 0..50 {
+        let error = session.append([custom(1)]).and_then(sessionlog::Ticket::wait).unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::Closed);
+    }
+    assert_eq!(session.view().unwrap().seq, 1);
+}
