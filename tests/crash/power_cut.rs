@@ -25,8 +25,9 @@ enum Moment {
 
 /// A disk that databases are written to, and cut.
 struct Disk {
-    directory: TempDir,
+    /// Dropped first: a directory that something is mounted in cannot be removed.
     mount: Mount,
+    directory: TempDir,
 }
 
 impl Disk {
@@ -38,7 +39,7 @@ impl Disk {
             return None;
         }
         let mount = Mount::image(&image, directory.path().join("mount"))?;
-        Some(Self { directory, mount })
+        Some(Self { mount, directory })
     }
 
     fn start(&self, name: &str, value_bytes: usize) -> Writer {
