@@ -111,3 +111,24 @@ impl Drop for Ending {
         self.0.fail_if_left(Error::new(ErrorKind::Closed));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The journal may begin again only once sled has everything on disk. A second sync would
+    /// succeed without what the first one was given.
+    #[test]
+    fn a_failed_sync_is_told_and_nothing_is_handed_on_behind_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let tree = Arc::new(Tree::open(directory.path(), 1 << 20).unwrap());
+        // Nothing can be synced there.
+        let feeder = Feeder::new(tree, File::open("/dev/null").unwrap());
+        let pending = Arc::new(Pending::default());
+        let thread = feeder.start(Arc::clone(&pending)).unwrap();
+        pending.push(Task::Sync);
+        assert!(pending.wait_until_done().is_err());
+        assert!(pending.wait_for_room().is_err() && !pending.is_synced());
+        thread.join().unwrap();
+    }
+}
