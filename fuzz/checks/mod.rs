@@ -11,8 +11,6 @@ use sessionlog::{
     testing, to_anthropic, to_openai,
 };
 
-pub use self::operations::operations;
-
 /// Any bytes as a frame or another record of a log: an event or an error, never a panic.
 pub fn frame(bytes: &[u8]) {
     let session = Digest::of_session("golden");
@@ -65,4 +63,9 @@ pub fn import(bytes: &[u8]) {
         let report = engine.verify().unwrap();
         assert!(report.ok, "{:?}", report.problems);
     }
+}
+
+/// Any bytes as operations on a few sessions, with reopening between them.
+pub fn operations(bytes: &[u8]) {
+    operations::run(bytes);
 }

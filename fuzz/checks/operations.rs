@@ -33,7 +33,7 @@ struct Known {
 
 /// Any bytes as operations on a few sessions: what was acknowledged is there, in order, after
 /// every reopening; views agree however they are computed; windows are legal to send.
-pub fn operations(bytes: &[u8]) {
+pub fn run(bytes: &[u8]) {
     let log: Arc<dyn Log> = Arc::new(MemoryLog::new());
     let engine = Engine::builder().open_log(Arc::clone(&log)).unwrap();
     engine.session("s0").open().unwrap();
