@@ -12,6 +12,7 @@
 
 mod life;
 mod ops;
+mod past;
 mod plain;
 mod run;
 

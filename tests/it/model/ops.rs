@@ -6,7 +6,7 @@ use sessionlog::RunStatus;
 use sessionlog::log::Fault;
 
 /// How many sessions the operations are spread over.
-pub(super) const SESSIONS: u8 = 3;
+pub(super) const SESSIONS: u8 = 5;
 
 /// One operation. Whoever adds one adds a line to [`any_op`] and an arm to `World::run`.
 #[derive(Debug, Clone)]
@@ -31,6 +31,9 @@ pub(super) enum Op {
     Summary { session: u8 },
     Withdraw { session: u8, summary: u8 },
     Context { session: u8 },
+    // ---- the past
+    Fork { session: u8, at: u8 },
+    Rewind { session: u8, to: u8 },
     // ---- what is refused, or stored already
     Stale { session: u8, offset: i8 },
     Retry { session: u8, event: u8 },
@@ -109,6 +112,8 @@ pub(super) fn any_op() -> BoxedStrategy<Op> {
         2 => s().prop_map(|session| Op::Summary { session }),
         1 => (s(), n()).prop_map(|(session, summary)| Op::Withdraw { session, summary }),
         1 => s().prop_map(|session| Op::Context { session }),
+        2 => (s(), n()).prop_map(|(session, at)| Op::Fork { session, at }),
+        3 => (s(), n()).prop_map(|(session, to)| Op::Rewind { session, to }),
         2 => (s(), -2_i8..3).prop_map(|(session, offset)| Op::Stale { session, offset }),
         3 => (s(), n()).prop_map(|(session, event)| Op::Retry { session, event }),
         1 => s().prop_map(|session| Op::BadRun { session }),

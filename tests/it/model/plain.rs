@@ -27,6 +27,8 @@ pub(super) enum Fact {
     Withdrawn(u64),
     Context(Vec<u64>),
     Custom(u64),
+    Forked { parent: u8, seq: u64, owner: Option<&'static str> },
+    WentBack(u64),
 }
 
 impl Fact {
@@ -62,6 +64,10 @@ impl Fact {
             Self::Withdrawn(seq) => format!("withdrawn {seq}"),
             Self::Context(seqs) => format!("context {seqs:?}"),
             Self::Custom(number) => format!("custom {number}"),
+            Self::Forked { parent, seq, owner } => {
+                format!("forked {} {seq} {owner:?}", session_id(*parent))
+            }
+            Self::WentBack(seq) => format!("went back {seq}"),
         };
         format!("{run} {words}")
     }
@@ -93,6 +99,10 @@ pub(super) fn sketch(event: &Event) -> String {
         EventBody::SummaryWithdrawn(withdrawn) => format!("withdrawn {}", withdrawn.seq),
         EventBody::ContextRecorded(context) => format!("context {:?}", context.seqs),
         EventBody::Custom(custom) => format!("custom {}", custom.data.as_str()),
+        EventBody::ForkedFrom(forked) => {
+            format!("forked {} {} {:?}", forked.parent_session_id, forked.seq, forked.user_id)
+        }
+        EventBody::RewoundTo(rewound) => format!("went back {}", rewound.seq),
         other => format!("unexpected {}", other.kind()),
     };
     format!("{} {words}", event.run)
@@ -164,9 +174,29 @@ pub(super) struct Session {
     pub(super) summaries: Vec<u64>,
     pub(super) owner: Option<&'static str>,
     pub(super) name: Option<String>,
+    /// The last seq that it shares with what it was forked from.
+    pub(super) shared: u64,
 }
 
 impl Session {
+    /// The session as it was after so many events.
+    fn at(&self, seq: u64) -> Self {
+        let mut then = Self::default();
+        for fact in self.facts.iter().take(seq as usize) {
+            then.apply(fact);
+        }
+        then.given = self.given.iter().filter(|(_, at)| *at <= seq).copied().collect();
+        then
+    }
+
+    /// The runs that were under way after so many events, in the order the engine ends them.
+    pub(super) fn running_at(&self, seq: u64) -> Vec<String> {
+        let then = self.at(seq);
+        let mut running: Vec<_> = then.running().cloned().collect();
+        running.sort_by_key(|run| Digest::of_run(run).to_bytes());
+        running
+    }
+
     pub(super) fn seq(&self) -> u64 {
         self.facts.len() as u64
     }
@@ -194,6 +224,12 @@ impl Session {
                 self.summaries.push(seq);
                 let over = self.summaries.len().saturating_sub(VIEW_SUMMARIES_MAX);
                 self.summaries.drain(..over);
+            }
+            Fact::Forked { owner, seq, .. } => (self.owner, self.shared) = (*owner, *seq),
+            // Whose it is stays.
+            Fact::WentBack(seq) => {
+                let then = self.at(*seq);
+                (self.runs, self.summaries, self.name) = (then.runs, then.summaries, then.name);
             }
             Fact::Withdrawn(seq) => self.summaries.retain(|summary| summary != seq),
             Fact::State(..) | Fact::Metadata(..) | Fact::Context(_) | Fact::Custom(_) => {}
@@ -226,6 +262,7 @@ impl Session {
                     view.tool_call_count += calls;
                 }
                 Fact::Summary(text) => view.summaries.push((then.seq(), text.clone())),
+                Fact::WentBack(seq) => view = self.view_at(*seq),
                 _ => {}
             }
         }
@@ -310,19 +347,29 @@ impl Model {
 
     /// Whether a commit can follow from what is there.
     pub(super) fn admits(&self, commit: &Commit) -> bool {
-        let mut session = self.session(commit.session).cloned().unwrap_or_default();
+        let mut session = self.before(commit);
         commit.facts.iter().all(|fact| session.apply(fact))
     }
 
     /// Adds a commit; whether it could follow.
     pub(super) fn commit(&mut self, commit: Commit) -> bool {
-        let session = self.sessions.entry(commit.session).or_default();
+        let mut session = self.before(&commit);
         let given = (session.seq() + 1..).zip(&commit.ids).map(|(seq, id)| (*id, seq));
         let given: Vec<_> = given.collect();
         session.given.extend(given);
         let fits = commit.facts.iter().all(|fact| session.apply(fact));
+        self.sessions.insert(commit.session, session);
         self.commits.push(commit);
         fits
+    }
+
+    /// The session that a commit follows: for a fork, its parent as it was there.
+    fn before(&self, commit: &Commit) -> Session {
+        let session = |number: u8| self.session(number).cloned().unwrap_or_default();
+        match commit.facts.first() {
+            Some(Fact::Forked { parent, seq, .. }) => session(*parent).at(*seq),
+            _ => session(commit.session),
+        }
     }
 
     pub(super) fn session(&self, number: u8) -> Option<&Session> {

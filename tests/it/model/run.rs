@@ -101,6 +101,8 @@ impl<'a> World<'a> {
             Op::Summary { session } => self.summary(session),
             Op::Withdraw { session, summary } => self.withdraw(session, summary),
             Op::Context { session } => self.context(session),
+            Op::Fork { session, at } => self.fork(session, at),
+            Op::Rewind { session, to } => self.rewind(session, to),
             Op::Stale { session, offset } => self.stale(session, offset),
             Op::Retry { session, event } => self.retry(session, event),
             Op::BadRun { session } => self.bad_run(session),
@@ -160,7 +162,7 @@ impl<'a> World<'a> {
         session
     }
 
-    fn write(
+    pub(super) fn write(
         &mut self,
         number: u8,
         facts: Vec<Fact>,
@@ -278,6 +280,10 @@ impl<'a> World<'a> {
         let Some(at) = self.model.session(number).and_then(is_there) else {
             return self.recorded_turn(number, &run, 2);
         };
+        // A fork does not know its parent's run by the ids of its events.
+        if self.model.session(number).is_some_and(|session| (at as u64) < session.shared) {
+            return;
+        }
         let Some(session) = self.session(number) else { return };
         let messages = [Message::user("0"), Message::user("1")];
         let recorded = session.run().id(&*run).record(messages, Metrics::tokens(2, 0));
