@@ -60,6 +60,10 @@ pub const CONFLICT_TRIES_MAX: usize = 64;
 /// otherwise.
 pub const SUBSCRIBER_LAG_EVENTS: u64 = 1_024;
 
+/// How far in the future the events of another database may have been recorded, in microseconds:
+/// its clock may be ahead, by a day at most.
+pub const CLOCKS_APART_US_MAX: i64 = 24 * 60 * 60 * 1_000_000;
+
 /// Forks of forks: how many streams may hold a session's events.
 pub const FORK_DEPTH_MAX: usize = 256;
 

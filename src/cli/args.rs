@@ -53,8 +53,8 @@ pub(super) struct Global {
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     #[arg(value_name = "PATH", env = "SESSIONLOG_DB", default_value = "./sessionlog.db")]
     pub(super) db: PathBuf,
-    /// Print one JSON document, and nothing else, on standard output (record and export print
-    /// one a line)
+    /// Print one JSON document, and nothing else, on standard output (record, export and log
+    /// --follow print one a line)
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(super) json: bool,
     /// Read what is left of a damaged database, in a private copy of it; it stays untouched

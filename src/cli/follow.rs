@@ -6,9 +6,11 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sessionlog::{Delivery, Engine, Event, Session};
 
 use super::args::Global;
@@ -43,8 +45,19 @@ pub(super) fn follow(
             }
             out.flush()?;
         }
+        if is_closed(&std::io::stdout()) {
+            return Ok(());
+        }
         std::thread::sleep((started.elapsed() * PAUSES_PER_LOOK).max(PAUSE_MIN));
     }
+}
+
+/// Whether nobody reads any more what is written there: a write would say so, but there may be
+/// nothing to write for a long time.
+fn is_closed(out: &impl AsFd) -> bool {
+    let mut out = [PollFd::new(out, PollFlags::empty())];
+    let polled = poll(&mut out, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    polled.is_ok() && out.iter().any(|out| out.revents().contains(PollFlags::ERR))
 }
 
 /// Shows what has come since the last look.

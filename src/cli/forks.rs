@@ -64,8 +64,12 @@ fn tree(engine: &Engine, root: &Session) -> Result<Vec<Node>> {
         created_at: text::rfc3339(view.created_at_us),
         depth: 0,
     }];
-    let mut nodes = Vec::new();
+    let (mut nodes, mut seen) = (Vec::new(), HashSet::new());
     while let Some(node) = waiting.pop() {
+        // A damaged index may lead in a circle.
+        if !seen.insert(node.session_id.clone()) {
+            continue;
+        }
         let forks = database::session(engine, &node.session_id)?.forks()?;
         waiting.extend(forks.into_iter().rev().map(|fork| node.fork(fork)));
         nodes.push(node);

@@ -40,7 +40,18 @@ pub(super) fn run(global: &Global, args: &ImportArgs, out: &mut Output) -> Resul
     } else {
         write_report(&report, out)?;
     }
-    Ok(if report.found.messages > 0 { Outcome::Fine } else { Outcome::Troubled })
+    out.flush()?;
+    outcome(&report)
+}
+
+/// Something was recorded, or is there already; or what stood in the way is said.
+fn outcome(report: &ImportReport) -> Result<Outcome> {
+    let reason = match report.skipped.first() {
+        _ if report.recorded.sessions + report.unchanged > 0 => return Ok(Outcome::Fine),
+        Some(skipped) => format!("{}: {}", skipped.file, skipped.reason),
+        None => String::from("no conversation was found"),
+    };
+    Err(Failure::words(format!("nothing was imported: {reason}")))
 }
 
 fn check_path(path: &Path) -> Result<()> {
@@ -110,7 +121,7 @@ fn write_report(report: &ImportReport, out: &mut Output) -> Result<()> {
     writeln!(out, "found     {} in {files}", counts(&report.found))?;
     writeln!(out, "recorded  {}", counts(&report.recorded))?;
     if report.files == 0 {
-        writeln!(out, "no transcript there: folders are searched for *.json and *.jsonl")?;
+        writeln!(out, "no transcript there: folders are searched for *.json, *.jsonl and *.traj")?;
     }
     if report.unchanged > 0 {
         let sessions = text::count(report.unchanged, "session");

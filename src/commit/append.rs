@@ -33,7 +33,7 @@ pub enum Expected {
     /// | custom events | the same kind |
     /// | rewinds, compaction, erasure, deletion | always |
     ///
-    /// What does not meet commutes: the session is the same in whichever order it came.
+    /// What does not meet commutes: the session's view is the same in whichever order it came.
     /// A writer that is more than
     /// [`limits::CONFLICT_EVENTS_MAX`](crate::limits::CONFLICT_EVENTS_MAX) events behind is
     /// late in any case.
@@ -139,6 +139,10 @@ impl Prepared {
         }
         let Event { id, run, body, .. } = codec::decode(frame)?;
         check_body(&body)?;
+        check_run(&body, run)?;
+        if frame.header.flags != 0 || frame.header.commit_index >= frame.header.commit_len {
+            return Err(Error::invalid("its header says what no header says"));
+        }
         let encoded = EncodedBody {
             kind: body.kind(),
             schema_version: frame.header.schema_version,
@@ -229,27 +233,7 @@ fn needs_run(kind: EventKind) -> bool {
 /// Checks what a body says beyond its types.
 fn check_body(body: &EventBody) -> Result<()> {
     match body {
-        EventBody::Created(created) => {
-            let ids = [
-                ("user id", &created.user_id),
-                ("agent id", &created.agent_id),
-                ("team id", &created.team_id),
-                ("workflow id", &created.workflow_id),
-            ];
-            for (what, id) in ids {
-                id.as_ref().map_or(Ok(()), |id| check_name(what, id))?;
-            }
-            for json in [&created.metadata, &created.state].into_iter().flatten() {
-                if !json.as_str().starts_with('{') {
-                    return Err(Error::invalid("metadata and state must be JSON objects"));
-                }
-                check_depth(json.as_str(), limits::STATE_DEPTH_MAX)?;
-            }
-            created
-                .component_data
-                .as_ref()
-                .map_or(Ok(()), |data| check_depth(data.as_str(), limits::STATE_DEPTH_MAX))
-        }
+        EventBody::Created(created) => check_created(created),
         EventBody::Renamed(renamed) => match &renamed.name {
             Some(name) if name.trim().is_empty() => Err(Error::invalid("a name must not be empty")),
             Some(name) if name.chars().any(char::is_control) => {
@@ -285,7 +269,12 @@ fn check_body(body: &EventBody) -> Result<()> {
             forked.user_id.as_ref().map_or(Ok(()), |user_id| check_name("user id", user_id))?;
             check_shared("a fork shares", forked.seq)
         }
-        EventBody::RewoundTo(rewound) => check_shared("a rewind keeps", rewound.seq),
+        EventBody::RewoundTo(rewound) => {
+            if rewound.left_behind.is_some_and(|metrics| !metrics.is_finite()) {
+                return Err(Error::invalid("metrics must be finite numbers"));
+            }
+            check_shared("a rewind keeps", rewound.seq)
+        }
         EventBody::Custom(custom) => check_depth(custom.data.as_str(), limits::JSON_DEPTH_MAX),
         // They have their place in the format. What they mean for a view is for the version to
         // say that makes them.
@@ -299,6 +288,47 @@ fn check_body(body: &EventBody) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+fn check_created(created: &Created) -> Result<()> {
+    let ids = [
+        ("user id", &created.user_id),
+        ("agent id", &created.agent_id),
+        ("team id", &created.team_id),
+        ("workflow id", &created.workflow_id),
+    ];
+    for (what, id) in ids {
+        id.as_ref().map_or(Ok(()), |id| check_name(what, id))?;
+    }
+    for json in [&created.metadata, &created.state].into_iter().flatten() {
+        if !json.as_str().starts_with('{') {
+            return Err(Error::invalid("metadata and state must be JSON objects"));
+        }
+        check_depth(json.as_str(), limits::STATE_DEPTH_MAX)?;
+    }
+    created
+        .component_data
+        .as_ref()
+        .map_or(Ok(()), |data| check_depth(data.as_str(), limits::STATE_DEPTH_MAX))
+}
+
+/// What a body says of its run must be what its header says.
+fn check_run(body: &EventBody, run: Digest) -> Result<()> {
+    let named = match body {
+        EventBody::RunStarted(started) => Some(&started.run_id),
+        EventBody::RunResumed(resumed) => Some(&resumed.run_id),
+        _ => None,
+    };
+    if let Some(run_id) = named {
+        check_name("run id", run_id)?;
+        if Digest::of_run(run_id) != run {
+            return Err(Error::invalid("it is in another run than it says"));
+        }
+    }
+    if run.is_none() && needs_run(body.kind()) {
+        return Err(Error::invalid(format!("{} needs a run", body.kind())));
+    }
+    Ok(())
 }
 
 /// Before the first event there is no session that could go on.

@@ -27,6 +27,10 @@ impl Commit {
         }
         let (parent, lineage) = parent(site, forked)?;
         append.access.check(parent.user_id.as_deref())?;
+        let is_restored = append.events.first().is_some_and(|event| event.header.is_some());
+        if !is_restored && forked.user_id != parent.user_id {
+            return Err(Error::invalid("a fork belongs to whom its parent belongs"));
+        }
         let bytes = site.log.get(&key::frame(lineage.holder(forked.seq), forked.seq))?;
         let bytes = bytes.ok_or_else(|| Error::not_found("point"))?;
         let frame = Frame::open(&bytes, lineage.holder(forked.seq), forked.seq)?;
@@ -62,6 +66,8 @@ impl Commit {
         let ancestors = lineage.fork_at(forked.seq)?;
         let mut entry = Entry::forked(&view, ancestors, self.tail.recorded_at_us);
         entry.has_rewinds = lineage.has_rewinds();
+        // Their ends follow in the same commit, but for a dump that was cut there.
+        self.open_runs(session, &view);
         let parent = Digest::of_session(&forked.parent_session_id);
         self.batch.insert(key::fork(parent, forked.seq, session), Vec::new());
         self.list(site, session, entry)?;
@@ -114,11 +120,16 @@ impl Commit {
         for record in Scan::new(&**site.log, open) {
             self.batch.remove(record?.key);
         }
+        self.open_runs(session, view);
+        Ok(())
+    }
+
+    /// Notes which runs are under way in a view.
+    fn open_runs(&mut self, session: Digest, view: &SessionView) {
         for run in view.open_runs.values().filter(|run| run.status == RunStatus::Running) {
             let run = Digest::of_run(&run.run_id);
             self.batch.replace(key::open_run(session, run), Vec::new());
         }
-        Ok(())
     }
 }
 

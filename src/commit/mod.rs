@@ -135,16 +135,17 @@ impl Drop for Committer {
     fn drop(&mut self) {
         // Everything queued before this is still committed; then the log is let go, so that
         // the database can be opened again at once.
-        let closing = self.queue.send(Request::Close);
-        // A waker can drop the last handle on the commit thread, which cannot wait for itself.
-        if let Some(thread) = self.thread.take()
-            && closing.is_ok()
-            && thread.thread().id() != std::thread::current().id()
-        {
+        let Some(thread) = self.thread.take() else { return };
+        if thread.thread().id() == std::thread::current().id() {
+            // A waker dropped the last handle on the commit thread, which cannot wait for itself,
+            // nor for room in its own queue: it ends when nobody can send any more.
+            drop(self.queue.try_send(Request::Close));
+            return;
+        }
+        if self.queue.send(Request::Close).is_ok() {
             // A panic of the thread has nothing to add here: its writers got their errors.
             drop(thread.join());
         }
-        self.published.close();
     }
 }
 

@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Created, RunStatus, SessionType};
 use crate::id::{Digest, EventId};
 use crate::index::{Entry, NumberedRun, RunRecord};
+use crate::limits::CLOCKS_APART_US_MAX;
 use crate::log::{Batch, Log, key};
 
 /// One append being placed, on a copy of the tail, so that a refusal half-way changes nothing.
@@ -82,7 +83,7 @@ impl Commit {
         let seq = self.tail.seq + 1;
         let position = site.next_position + u64::from(commit_index);
         let header = match &event.header {
-            Some(header) => self.restored(session, header)?,
+            Some(header) => self.restored(session, header, site.now_us)?,
             None => Header {
                 kind: event.body.kind as u16,
                 schema_version: event.body.schema_version,
@@ -120,11 +121,12 @@ impl Commit {
     }
 
     /// The header of an event of another log, if the event belongs here.
-    fn restored(&self, session: Digest, header: &Header) -> Result<Header> {
+    fn restored(&self, session: Digest, header: &Header, now_us: i64) -> Result<Header> {
         let follows = header.session == session
             && header.seq == self.tail.seq + 1
             && header.previous == self.tail.link
-            && header.recorded_at_us >= self.tail.recorded_at_us;
+            && header.recorded_at_us >= self.tail.recorded_at_us
+            && header.recorded_at_us <= now_us.saturating_add(CLOCKS_APART_US_MAX);
         if follows {
             return Ok(header.clone());
         }
@@ -141,7 +143,12 @@ impl Commit {
     ) -> Result<()> {
         match &event.effect {
             Effect::None => Ok(()),
-            Effect::Created(created) => self.create(site, session, seq, created),
+            Effect::Created(created) => {
+                if Digest::of_session(&created.session_id) != session {
+                    return Err(Error::invalid("a session begins under its own id"));
+                }
+                self.create(site, session, seq, created)
+            }
             Effect::Forked(forked) => self.fork(site, session, seq, forked),
             Effect::Rewound(rewound) => self.rewind(site, session, seq, rewound),
             Effect::Renamed(name) => {

@@ -109,7 +109,8 @@ impl Tails {
     }
 
     pub(crate) fn settle(&mut self, session: Digest) {
-        if let Some(tail) = self.young.get_mut(&session) {
+        let tail = self.young.get_mut(&session);
+        if let Some(tail) = tail.or_else(|| self.old.get_mut(&session)) {
             tail.settle();
         }
     }

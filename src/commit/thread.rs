@@ -46,6 +46,8 @@ impl Drop for CommitThread {
         self.has_ended.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         refuse_all(&self.queue);
+        // After the last event: a subscriber that is told of the end has been told of all.
+        self.published.close();
     }
 }
 

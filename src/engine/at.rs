@@ -10,7 +10,8 @@ use crate::event::RunStatus;
 use crate::index::{Stretch, Timeline};
 use crate::message::{Anthropic, Message, Repair, Role, ToolCall, to_anthropic, to_openai};
 use crate::projection::{
-    Diff, Projection, RunCount, RunView, Runs, SessionView, Window, session_record, tool_calls,
+    Diff, Projection, RunCount, RunView, Runs, Selected, SessionView, Window, session_record,
+    tool_calls,
 };
 use crate::replay::{self, End, Point};
 use crate::stream::LiveEvents;
@@ -244,6 +245,11 @@ impl SessionWindow {
     /// The messages, and what was done to make them legal: where a window or a fork begins or
     /// ends between a call and its result, one of the two is left out.
     pub fn read(&self) -> Result<(Vec<Message>, Vec<Repair>)> {
+        let Selected { messages, repairs, .. } = self.select()?;
+        Ok((messages, repairs))
+    }
+
+    fn select(&self) -> Result<Selected> {
         let session = &self.session;
         let (lineage, last) = session.resolve(self.point.as_ref().unwrap_or(&Point::Head))?;
         replay::read_window(session.inner().log(), &lineage, last, &self.window)
@@ -255,8 +261,10 @@ impl SessionWindow {
         Ok(to_openai(&self.messages()?))
     }
 
-    /// The messages as Anthropic's messages API takes them.
+    /// The messages as Anthropic's messages API takes them. Its requests begin with the person, so
+    /// where [`SessionWindow::last_messages`] cuts a run after that, the person's last message
+    /// before the cut comes in front.
     pub fn anthropic(&self) -> Result<Anthropic> {
-        Ok(to_anthropic(&self.messages()?))
+        Ok(to_anthropic(&self.select()?.opened()))
     }
 }

@@ -51,6 +51,10 @@ impl ForkBuilder {
         let parent = &self.session;
         let fork = Session::new(parent.engine().clone(), &self.session_id, parent.access().clone());
         let (lineage, seq) = parent.resolve(&self.point)?;
+        if seq == 0 {
+            let reason = "a fork shares at least one event, and there is none before the start";
+            return Err(Error::invalid(reason).context(parent.place()));
+        }
         if !self.is_made(&fork, seq)? {
             let events = self.events(&lineage, seq).with_context(|| parent.place())?;
             match fork.append_expecting(Expected::Seq(0), events)?.wait() {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Engine, Inner};
 use crate::access::Access;
 use crate::clock::{Clock, SystemClock};
-use crate::codec::{FORMAT_VERSION, GroupLink};
+use crate::codec::{FORMAT_VERSION, Frame, GroupLink};
 use crate::commit::{Append, Committer, Expected, Head, Published};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{NewEvent, RunFinished, RunStatus};
@@ -112,7 +112,7 @@ impl EngineBuilder {
             Committer::start(Arc::clone(&log), self.clock, log_id, self.durability, head)?;
         let published = Arc::clone(committer.published());
         let inner = Inner { committer: Some(committer), log, published };
-        interrupt_open_runs(&inner)?;
+        interrupt_open_runs(&inner, log_id)?;
         Ok(Engine { inner: Arc::new(inner) })
     }
 
@@ -170,24 +170,38 @@ fn lost(position: u64, mark: u64) -> Error {
 
 /// Runs under way when the last process ended did not end themselves. The database belongs to
 /// one process at a time, so none of them is still under way.
-fn interrupt_open_runs(inner: &Inner) -> Result<()> {
+fn interrupt_open_runs(inner: &Inner, log_id: [u8; 16]) -> Result<()> {
     for record in Scan::new(&*inner.log, key::class_range(key::Class::OpenRun, Order::Ascending)) {
-        match interrupt(inner, &record?) {
+        match interrupt(inner, log_id, &record?) {
             // One damaged session must not lock all the others; reading it says what is wrong.
-            Err(error) if error.is_corrupt() => {}
+            Err(error) if concerns_one_session(&error) => {}
             other => other?,
         }
     }
     Ok(())
 }
 
-fn interrupt(inner: &Inner, record: &Record) -> Result<()> {
+/// Whether others can be opened all the same.
+fn concerns_one_session(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Corrupt { .. } | ErrorKind::NotFound { .. } | ErrorKind::Invalid { .. }
+    )
+}
+
+fn interrupt(inner: &Inner, log_id: [u8; 16], record: &Record) -> Result<()> {
     let (session, run) = key::parse_run(&record.key)?;
     let Some((entry, head)) = inner.entry(session)? else { return Ok(()) };
     let lineage = entry.lineage(session);
     let mut timeline = Timeline::at(&*inner.log, &lineage, head);
     let run = RunRecord::load(&*inner.log, &lineage, &mut timeline, run)?;
     let Some(run) = run else { return Ok(()) };
+    // One that was taken over from another database is for that one to end: what comes next of it
+    // is taken over too, and must find it as it was.
+    let bytes = inner.log.get(&key::frame(lineage.holder(run.last_seq), run.last_seq))?;
+    if bytes.map_or(Ok(true), |bytes| Ok(Frame::parse(&bytes)?.header.log_id != log_id))? {
+        return Ok(());
+    }
     let finished = RunFinished { status: RunStatus::Interrupted, metrics: None, reason: None };
     let event = NewEvent::in_run(run.run_id, finished);
     let (access, expected) = (Access::Admin, Expected::Any);

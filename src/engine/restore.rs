@@ -40,6 +40,9 @@ impl StoredEvent {
     /// Reads the stored bytes of an event, whosever they are.
     pub(crate) fn parse(session_id: &str, bytes: &[u8]) -> Result<Self> {
         let seq = Frame::parse(bytes)?.header.seq;
+        if seq == 0 || seq == u64::MAX {
+            return Err(Error::invalid("no event has that seq"));
+        }
         let mut frame = Frame::open(bytes, Digest::of_session(session_id), seq)?;
         let (event, link) = (codec::decode(&frame)?, format!("{:?}", frame.link));
         frame.position = 0;
@@ -121,7 +124,9 @@ impl Engine {
         let range = key::seqs(class, session, first.event.seq, last.event.seq, Order::Ascending);
         let mut stored = Scan::new(&*self.inner.log, range);
         for event in there {
-            let record = stored.next().ok_or_else(|| Error::corrupt("an event is missing"))??;
+            let Some(record) = stored.next().transpose()? else {
+                return Err(Error::invalid("its beginning is not what is here"));
+            };
             let link = Frame::parse(&record.value)?.link;
             if format!("{link:?}") != event.link {
                 let seq = event.event.seq;

@@ -77,7 +77,9 @@ impl RunBuilder {
     }
 
     /// Records the whole run, from start to end, in one commit. Under an id of the caller's own
-    /// a retry is harmless: the same run is stored once.
+    /// a retry is harmless: the same run is stored once. That holds for a run too that a rewind has
+    /// left behind: the receipt says that it is a duplicate, and it still does not count. Another
+    /// try under the same name takes another id.
     pub fn record(
         self,
         messages: impl IntoIterator<Item = Message>,

@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::{EventBody, StateOp};
 use crate::id::Digest;
 
-/// What an event changes. Events that change different things commute: the session is the same
-/// in whichever order they come.
+/// What an event changes. Events that change different things commute: the session's view is the
+/// same in whichever order they come. (Which of two runs came first is part of their history.)
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Touch {
     /// Nothing that another event could change too.

@@ -29,6 +29,10 @@ impl RunRecord {
         timeline: &mut Timeline<'_>,
         run: Digest,
     ) -> Result<Option<Self>> {
+        // A run that is new is in no stretch, however many there are.
+        if Self::load_any(log, lineage, run, timeline.end())?.is_none() {
+            return Ok(None);
+        }
         let mut index = 0;
         while let Some(stretch) = timeline.stretch(index)? {
             let found = Self::newest(log, lineage, run, stretch)?;

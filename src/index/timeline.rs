@@ -23,6 +23,8 @@ pub(crate) struct Timeline<'a> {
     lineage: &'a Lineage,
     /// Those found so far, the last first.
     found: Vec<Stretch>,
+    /// The seq it is the timeline of.
+    end: u64,
     /// Where the next one ends; 0 when there is none.
     rest: u64,
 }
@@ -62,14 +64,20 @@ pub(crate) fn next_rewind(
         if let Some(record) = log.page(&range, PageLimit::records(1))?.first() {
             return key::parse_seq(&record.key).map(|(_, seq)| Some(seq));
         }
-        first = span.last.saturating_add(1);
+        let Some(next) = span.last.checked_add(1) else { break };
+        first = next;
     }
     Ok(None)
 }
 
 impl<'a> Timeline<'a> {
     pub(crate) fn at(log: &'a dyn Log, lineage: &'a Lineage, seq: u64) -> Self {
-        Self { log, lineage, found: Vec::new(), rest: seq }
+        Self { log, lineage, found: Vec::new(), end: seq, rest: seq }
+    }
+
+    /// The seq it is the timeline of.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
     }
 
     /// The stretch of an index, counted from the end back.

@@ -22,6 +22,32 @@ pub(crate) struct Window {
     pub(crate) include_history: bool,
 }
 
+/// What a window was chosen to be.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Selected {
+    pub(crate) messages: Vec<Message>,
+    /// What was done to make them legal.
+    pub(crate) repairs: Vec<Repair>,
+    /// What the person had said last before a cut that counts messages.
+    pub(crate) opening: Option<Message>,
+}
+
+impl Selected {
+    /// The messages for a provider whose requests begin with the person: where they do not, the
+    /// person's last words before them come in front, so that nothing of them is left out.
+    pub(crate) fn opened(self) -> Vec<Message> {
+        let is_speech = |message: &Message| !matches!(message.role, Role::System | Role::Developer);
+        let mut messages = self.messages;
+        let at = messages.iter().position(is_speech);
+        if let (Some(at), Some(opening)) = (at, self.opening)
+            && messages.get(at).is_some_and(|first| first.role != Role::User)
+        {
+            messages.insert(at, opening);
+        }
+        messages
+    }
+}
+
 /// How many runs a window reaches back over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RunCount {
@@ -71,13 +97,8 @@ impl Window {
     }
 
     /// The window over the last runs, oldest first. `system` is the newest system message of
-    /// the session, which may be older than every run of the window. With the messages comes what
-    /// was done to make them legal.
-    pub(crate) fn select(
-        &self,
-        runs: &[RunView],
-        system: Option<Message>,
-    ) -> (Vec<Message>, Vec<Repair>) {
+    /// the session, which may be older than every run of the window.
+    pub(crate) fn select(&self, runs: &[RunView], system: Option<Message>) -> Selected {
         let taken: Vec<&RunView> = runs.iter().filter(|run| self.takes_run(run)).collect();
         let skipped = self.runs_max().map_or(0, |count| taken.len().saturating_sub(count));
         let mut messages: Vec<Message> = taken
@@ -89,16 +110,18 @@ impl Window {
             .collect();
         let is_wanted = !self.skip_roles.contains(&Role::System) && self.messages != Some(0);
         let system = system.filter(|_| is_wanted);
+        let mut opening = None;
         if let Some(count) = self.messages {
             let room = count.saturating_sub(usize::from(system.is_some()));
-            messages.drain(..messages.len().saturating_sub(room));
+            let mut cut = messages.drain(..messages.len().saturating_sub(room));
+            opening = cut.rfind(|message| message.role == Role::User);
         }
         let messages = system.into_iter().chain(messages).collect();
         let (mut messages, repairs) = legalize(messages);
         if let Some(count) = self.max_tool_calls {
             messages = keep_last_calls(messages, count);
         }
-        (messages, repairs)
+        Selected { messages, repairs, opening }
     }
 }
 

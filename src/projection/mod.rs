@@ -10,7 +10,7 @@ mod tests;
 
 pub(crate) use self::diff::Compared;
 pub use self::diff::{Change, Diff, DiffEnd, MessageChange, Side, ValueChange};
-pub(crate) use self::history::{RunCount, Window, tool_calls};
+pub(crate) use self::history::{RunCount, Selected, Window, tool_calls};
 pub use self::record::{run_record, session_record};
 pub use self::runs::{RunView, Runs};
 pub use self::session::{ForkPoint, Import, OpenRun, SessionView, Summary};

@@ -9,18 +9,17 @@ use crate::event::{Event, EventBody};
 use crate::id::Digest;
 use crate::index::{Lineage, Stretch, Timeline, newest};
 use crate::log::{Log, key};
-use crate::message::{Message, Repair};
-use crate::projection::{Projection, RunView, Runs, Window};
+use crate::message::Message;
+use crate::projection::{Projection, RunView, Runs, Selected, Window};
 use crate::stream::EventsBack;
 
-/// The messages of a window that ends at a seq, ready to be sent, and what was done to them to
-/// make them so.
+/// The messages of a window that ends at a seq, ready to be sent.
 pub(crate) fn read(
     log: &Arc<dyn Log>,
     lineage: &Lineage,
     last_seq: u64,
     window: &Window,
-) -> Result<(Vec<Message>, Vec<Repair>)> {
+) -> Result<Selected> {
     let runs = last_runs(log, lineage, last_seq, window)?;
     let system = newest_system_message(log, lineage, last_seq)?;
     Ok(window.select(&runs, system))
@@ -85,10 +84,15 @@ fn newest_system_message(
     lineage: &Lineage,
     last_seq: u64,
 ) -> Result<Option<Message>> {
+    let class = key::Class::SystemMessage;
+    // Where there is none at all, it is in no stretch, however many there are.
+    if newest(&**log, lineage, class, 1, last_seq)?.is_none() {
+        return Ok(None);
+    }
     let mut timeline = Timeline::at(&**log, lineage, last_seq);
     let mut index = 0;
     while let Some(Stretch { first, last }) = timeline.stretch(index)? {
-        if let Some(found) = newest(&**log, lineage, key::Class::SystemMessage, first, last)? {
+        if let Some(found) = newest(&**log, lineage, class, first, last)? {
             return message_at(&**log, found.stream, found.seq);
         }
         index += 1;

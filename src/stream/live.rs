@@ -45,6 +45,9 @@ impl Iterator for LiveEvents {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(event) = self.events.as_mut().and_then(Events::next) {
+                if event.is_err() {
+                    self.stretches = Vec::new().into_iter();
+                }
                 return Some(event);
             }
             let Stretch { first, last } = self.stretches.next()?;

@@ -27,6 +27,9 @@ pub(crate) fn page_at(log: &dyn Log, first: u64, last: u64) -> Result<VecDeque<(
         let group = group?;
         page.take_group(key::parse_group(&group.key)?, &group.value)?;
     }
+    if page.events.is_empty() && first <= last {
+        return Err(Error::corrupt(format!("position {first} is in no group")));
+    }
     Ok(page.events)
 }
 
@@ -48,6 +51,14 @@ impl Page<'_> {
 
     /// Takes from a group what is wanted of it.
     fn take_group(&mut self, first_position: u64, value: &[u8]) -> Result<()> {
+        if first_position > self.next && !self.events.is_empty() {
+            // What comes before the hole is given first.
+            self.last = self.next - 1;
+            return Ok(());
+        }
+        if first_position > self.next {
+            return Err(Error::corrupt(format!("position {} is in no group", self.next)));
+        }
         let mut position = first_position;
         for (session, first_seq, events) in GroupRecord::from_bytes(value)?.commits {
             let behind = position.saturating_add(u64::from(events));

@@ -100,11 +100,14 @@ pub(super) struct Dumped {
 /// Puts together what belongs to one session, in the order of the file: a fork comes behind
 /// what it shares.
 fn streams(events: Vec<(Option<u64>, StoredEvent)>) -> Vec<Dumped> {
+    // The session that what is shared lies in, and where it ends.
     let mut forked_at = HashSet::new();
     let mut streams: Vec<Dumped> = Vec::new();
     for (line, event) in events {
-        if let EventBody::ForkedFrom(forked) = &event.event.body {
-            forked_at.insert(forked.seq);
+        if let EventBody::ForkedFrom(forked) = &event.event.body
+            && let Some(holder) = streams.last().and_then(|stream| stream.events.last())
+        {
+            forked_at.insert((holder.session_id.clone(), forked.seq));
         }
         match streams.last_mut() {
             Some(stream) if stream.goes_on_with(&event) => stream.events.push(event),
@@ -133,15 +136,17 @@ impl Dumped {
 
     fn goes_on_with(&self, next: &StoredEvent) -> bool {
         self.events.last().is_some_and(|last| {
-            last.session_id == next.session_id && last.event.seq + 1 == next.event.seq
+            last.session_id == next.session_id
+                && next.event.seq.checked_sub(1) == Some(last.event.seq)
         })
     }
 
     /// A commit is there whole or not at all, also where a file was cut. Only what a fork shares
     /// may end anywhere.
-    fn leave_out_half_a_commit(&mut self, forked_at: &HashSet<u64>) {
+    fn leave_out_half_a_commit(&mut self, forked_at: &HashSet<(String, u64)>) {
         while let Some(last) = self.events.last() {
-            if last.ends_commit() || forked_at.contains(&last.event.seq) {
+            let end = (last.session_id.clone(), last.event.seq);
+            if last.ends_commit() || forked_at.contains(&end) {
                 return;
             }
             self.events.pop();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::event::{Event, EventBody, RunStatus};
 use crate::id::{Digest, EventId};
-use crate::index::{Entry, Lineage, NumberedRun, RunRecord, Timeline};
+use crate::index::{Entry, Lineage, NumberedRun, RunRecord, Timeline, last_rewind};
 use crate::log::{Log, Order, PageLimit, Record, Scan, key};
 use crate::message::{Role, check_anthropic, check_openai, to_anthropic, to_openai};
 use crate::projection::{RunCount, SessionView, Window};
@@ -116,7 +116,12 @@ impl Derived {
         let session = lineage.own();
         let mut found = Vec::new();
         let mut note = |problem: &str| found.push(problem.to_owned());
-        check_entry(&**log, entry, view, &mut note)?;
+        check_entry(&**log, lineage, entry, view, &mut note)?;
+        let rewinds =
+            self.records.keys().any(|key| key.first() == Some(&(key::Class::Rewind as u8)));
+        if rewinds && !lineage.has_rewinds() {
+            note("the catalog does not say that it went back");
+        }
         for (class, problem) in CLASSES {
             let is_class = |key: &Vec<u8>| key.first() == Some(&(class as u8));
             let wanted = self.records.iter().filter(|(key, _)| is_class(key));
@@ -160,7 +165,7 @@ pub(super) fn check_history(
 ) {
     let window = Window { runs: RunCount::All, ..Window::default() };
     let messages = match replay::read_window(log, lineage, last_seq, &window) {
-        Ok((messages, _)) => messages,
+        Ok(selected) => selected.messages,
         Err(error) => return tell(format!("its history cannot be read: {error}")),
     };
     let found = [
@@ -176,6 +181,7 @@ pub(super) fn check_history(
 
 fn check_entry(
     log: &dyn Log,
+    lineage: &Lineage,
     entry: Option<&Entry>,
     view: &SessionView,
     note: &mut dyn FnMut(&str),
@@ -185,6 +191,8 @@ fn check_entry(
         return Ok(());
     };
     let agrees = entry.session_id == view.session_id
+        && Digest::of_session(&entry.session_id) == lineage.own()
+        && (entry.forked_from.is_some() || entry.ancestors.is_empty())
         && entry.session_type == view.session_type
         && entry.user_id == view.user_id
         && (&entry.agent_id, &entry.team_id, &entry.workflow_id)
@@ -199,7 +207,14 @@ fn check_entry(
     let Some(forked) = &entry.forked_from else { return Ok(()) };
     let parent = Digest::of_session(&forked.session_id);
     let parent_entry = Entry::load(log, parent)?;
+    let has_shared_rewinds = match &parent_entry {
+        Some(entry) => last_rewind(log, &entry.lineage(parent), forked.seq)?.is_some(),
+        None => false,
+    };
     let ancestors = parent_entry.map(|entry| entry.lineage(parent).fork_at(forked.seq));
+    if has_shared_rewinds && !lineage.has_rewinds() {
+        note("the catalog does not say that what it shares went back");
+    }
     if ancestors.transpose()?.is_some_and(|ancestors| ancestors != entry.ancestors) {
         note("the catalog does not say from where it was forked");
     }

@@ -199,3 +199,27 @@ proptest! {
         prop_assert!(engine.verify().unwrap().ok);
     }
 }
+
+#[test]
+fn a_window_inside_a_long_run_begins_with_the_person_where_it_must() {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("s").open().unwrap();
+    let run = session.start_run().unwrap();
+    run.push(Message::system("Be brief.")).unwrap();
+    run.push(Message::user("Look around.")).unwrap();
+    for number in 0..20 {
+        let call = format!("call {number}");
+        run.push(Message::assistant("").with_call(&*call, "look", "{}")).unwrap();
+        run.push(Message::tool(&*call, "nothing")).unwrap();
+    }
+    for count in 2..40 {
+        let window = session.window().last_messages(count);
+        let (openai, anthropic) = (window.openai().unwrap(), window.anthropic().unwrap());
+        check_openai(&openai).unwrap();
+        check_anthropic(&anthropic).unwrap();
+        // Nothing that OpenAI is given is kept from Anthropic.
+        let calls = openai.iter().filter(|message| message["role"] == "tool").count();
+        let results = anthropic.messages.iter().filter(|message| message["role"] == "user").count();
+        assert_eq!(results, calls + usize::from(calls > 0), "{count}");
+    }
+}

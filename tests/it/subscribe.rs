@@ -203,3 +203,33 @@ fn a_stream_outside_a_runtime_says_so_and_is_not_left_waiting() {
     let polled = stream.as_mut().poll_next(&mut context);
     assert!(matches!(polled, std::task::Poll::Ready(Some(Err(_)))), "{polled:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_reads_on_while_nobody_writes() {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("s").open().unwrap();
+    append(&session, 1_000);
+    let mut stream = pin!(session.subscribe(1).unwrap().into_stream());
+    for seq in 1..=1_001 {
+        let delivery = poll_fn(|context| stream.as_mut().poll_next(context)).await;
+        let is_next =
+            matches!(&delivery, Some(Ok(Delivery::Event(there))) if there.event.seq == seq);
+        assert!(is_next, "{delivery:?}");
+    }
+}
+
+#[test]
+fn what_is_missing_from_the_log_is_an_error_and_not_passed_over() {
+    let log: std::sync::Arc<dyn sessionlog::Log> =
+        std::sync::Arc::new(sessionlog::MemoryLog::new());
+    let engine = Engine::builder().open_log(std::sync::Arc::clone(&log)).unwrap();
+    let session = engine.session("s").open().unwrap();
+    record_turn(&session, "q", "a");
+    record_turn(&session, "q", "a");
+    let mut batch = sessionlog::Batch::new();
+    batch.remove([&b"g"[..], &2_u64.to_be_bytes()].concat());
+    log.apply(&batch).unwrap();
+    let mut subscription = engine.subscribe(Access::Admin, 1);
+    assert!(subscription.next_within(Duration::MAX).unwrap().is_some());
+    assert!(subscription.next_within(Duration::ZERO).unwrap_err().is_corrupt());
+}

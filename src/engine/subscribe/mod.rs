@@ -144,6 +144,7 @@ impl Subscription {
     pub fn seek(&mut self, next: u64) {
         self.page.clear();
         self.source.forget();
+        self.has_caught_up = false;
         self.next = next.max(1);
     }
 
@@ -156,7 +157,8 @@ impl Subscription {
     /// The next event, if it comes within a time. `None` where it does not, and where no more
     /// will come.
     pub fn next_within(&mut self, timeout: Duration) -> Result<Option<Delivery>> {
-        self.next_until(Some(Instant::now() + timeout))
+        // A time that no clock reaches is no deadline.
+        self.next_until(Instant::now().checked_add(timeout))
     }
 
     fn next_until(&mut self, deadline: Option<Instant>) -> Result<Option<Delivery>> {

@@ -22,6 +22,8 @@ pub struct SubscriptionStream {
     published: Arc<Published>,
     /// Names it among those who wait.
     waiter: u64,
+    /// Whether there may be more to read without anything being appended.
+    may_have_more: bool,
     state: State,
 }
 
@@ -56,6 +58,7 @@ impl Subscription {
         SubscriptionStream {
             published: Arc::clone(&self.published),
             waiter: WAITERS.fetch_add(1, Ordering::Relaxed),
+            may_have_more: true,
             state: State::Idle(Box::new(self)),
         }
     }
@@ -78,7 +81,9 @@ impl Stream for SubscriptionStream {
                         return Poll::Ready(None);
                     }
                     let (seen, waiter) = (subscription.seen, this.waiter);
-                    if !this.published.wake_behind(seen, waiter, context.waker()) {
+                    if !this.may_have_more
+                        && !this.published.wake_behind(seen, waiter, context.waker())
+                    {
                         this.state = State::Idle(subscription);
                         return Poll::Pending;
                     }
@@ -98,6 +103,8 @@ impl Stream for SubscriptionStream {
                     }
                     Poll::Ready(Ok((subscription, delivery))) => {
                         this.state = State::Idle(subscription);
+                        // A page is not all there is; nothing is.
+                        this.may_have_more = matches!(delivery, Ok(Some(_)));
                         if let Some(delivery) = delivery.transpose() {
                             return Poll::Ready(Some(delivery));
                         }

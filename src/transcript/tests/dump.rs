@@ -148,3 +148,34 @@ fn a_dump_is_for_reading_too() {
     let report = import_text(&other, "dump", lines(&session).as_bytes(), &options).unwrap();
     assert!(report.skipped[0].reason.contains("whose its sessions are"));
 }
+
+#[test]
+fn a_dump_that_ends_inside_a_run_is_gone_on_with_later() {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("s").open().unwrap();
+    let run = session.start_run().unwrap();
+    run.push(Message::user("q")).unwrap().wait().unwrap();
+    let early = lines(&session);
+    run.push(Message::assistant("a")).unwrap();
+    run.complete(Metrics::default()).unwrap().wait().unwrap();
+    let log: std::sync::Arc<dyn crate::Log> = std::sync::Arc::new(crate::MemoryLog::new());
+    let open = || Engine::builder().open_log(std::sync::Arc::clone(&log)).unwrap();
+    import(&open(), &early);
+    // Opening ends the runs of this database only.
+    let other = open();
+    assert_eq!(import(&other, &lines(&session)).skipped, []);
+    assert_eq!(lines(&other.session("s").open().unwrap()), lines(&session));
+}
+
+#[test]
+fn a_fork_that_is_cut_inside_its_first_commit_is_whole_in_its_indexes() {
+    let (engine, session, _fork) = original();
+    let fork = session.fork(Point::seq(4)).id("one").open().unwrap();
+    let of_fork = fork.fork(Point::seq(5)).id("two").open().unwrap();
+    assert!(engine.verify().unwrap().ok);
+    let other = Engine::in_memory().unwrap();
+    assert_eq!(import(&other, &lines(&of_fork)).skipped, []);
+    assert_eq!(import(&other, &lines(&fork)).skipped, []);
+    let here = other.session("one").user("alice").open_existing().unwrap();
+    assert_eq!(lines(&here), lines(&fork));
+}
