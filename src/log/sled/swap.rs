@@ -1,0 +1,147 @@
+//! How a copy takes the place of the database that it was made of, so that a crash at any moment
+//! leaves one whole database.
+//!
+//! What holds throughout: while the copy's data file lies in its folder, the database's own is
+//! whole; once it does not, it has become the database's own. Until the state file says that the
+//! copy is whole it is thrown away, from then on every opening goes on where a crash ended it,
+//! and each step can be done twice.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind as IoKind, Write};
+use std::path::Path;
+
+use super::directory::{
+    BLOBS_FOLDER, CONFIG_FILE, DATA_FILE, REWRITE_FILE, REWRITE_FOLDER, is_sleds, remove_snapshots,
+    sync_directory,
+};
+use crate::bytes::Reader;
+use crate::error::{Context, Error, ErrorKind, Result};
+
+const MAGIC: [u8; 4] = *b"SLrw";
+/// The version that is written, and the newest that is read.
+const VERSION: u32 = 1;
+/// Bytes that the check covers: magic, version, length of the copy's data file.
+const COVERED_BYTES: usize = 16;
+const CHECK_BYTES: usize = 16;
+
+/// Is told of every step that is done, and may end it there: a test does, as a crash would.
+pub(super) type Steps<'a> = dyn FnMut(&'static str) -> Result<()> + 'a;
+
+/// Says that the copy is whole. It must be on disk, with its folder.
+pub(super) fn announce(path: &Path) -> Result<()> {
+    let announce = || {
+        let len = fs::metadata(path.join(REWRITE_FOLDER).join(DATA_FILE))?.len();
+        let mut file = File::create(path.join(REWRITE_FILE))?;
+        file.write_all(&state(len))?;
+        file.sync_all()?;
+        sync_directory(path)
+    };
+    announce().map_err(Error::io)
+}
+
+/// Finishes a rewrite that ended on its way, or takes it back. Needs the lock, and sled closed.
+pub(super) fn settle(path: &Path, steps: &mut Steps<'_>) -> Result<()> {
+    settle_copy(path, steps).context("finishing a rewrite")
+}
+
+fn settle_copy(path: &Path, steps: &mut Steps<'_>) -> Result<()> {
+    let state = read(&path.join(REWRITE_FILE))?;
+    let copy = path.join(REWRITE_FOLDER);
+    if state.is_none() && !copy.exists() {
+        return Ok(());
+    }
+    if let Some(wanted) = state.as_deref().map(parse).transpose()?.flatten() {
+        let found = fs::metadata(copy.join(DATA_FILE)).map(|data| data.len()).ok();
+        // One of another length is not the copy that was meant: then the database's own is whole.
+        if found.is_none_or(|found| found == wanted) {
+            put_in_place(path, &copy, steps)?;
+        }
+    }
+    throw_away(path)?;
+    steps("the folder is gone")?;
+    if state.is_some() {
+        fs::remove_file(path.join(REWRITE_FILE)).map_err(Error::io)?;
+    }
+    steps("the state is gone")?;
+    sync_directory(path).map_err(Error::io)
+}
+
+fn put_in_place(path: &Path, copy: &Path, steps: &mut Steps<'_>) -> Result<()> {
+    if copy.join(DATA_FILE).exists() {
+        // They are of the data file that goes. sled makes them anew where they are missing.
+        remove_snapshots(path).map_err(Error::io)?;
+        steps("sled's snapshots are gone")?;
+        unless_missing(fs::remove_dir_all(path.join(BLOBS_FOLDER)))?;
+        steps("the blobs are gone")?;
+        fs::rename(copy.join(DATA_FILE), path.join(DATA_FILE)).map_err(Error::io)?;
+        steps("the data file is in place")?;
+    }
+    unless_missing(fs::rename(copy.join(CONFIG_FILE), path.join(CONFIG_FILE)))?;
+    steps("the configuration is in place")?;
+    // Before the state goes: without it, a data file that is back in the folder is thrown away.
+    sync_directory(path).map_err(Error::io)?;
+    steps("the names are on disk")
+}
+
+/// Removes the copy. A folder that holds what sled never makes is somebody else's.
+pub(super) fn throw_away(path: &Path) -> Result<()> {
+    let copy = path.join(REWRITE_FOLDER);
+    let entries = match fs::read_dir(&copy) {
+        Ok(entries) => entries,
+        Err(error) => return unless_missing(Err(error)),
+    };
+    let names = entries.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<Vec<_>>>();
+    let names = names.map_err(Error::io)?;
+    if names.iter().all(|name| is_sleds(&name.to_string_lossy())) {
+        unless_missing(fs::remove_dir_all(copy))?;
+    }
+    Ok(())
+}
+
+fn unless_missing(done: std::io::Result<()>) -> Result<()> {
+    match done {
+        Err(error) if error.kind() != IoKind::NotFound => Err(Error::io(error)),
+        _ => Ok(()),
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == IoKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io(error)),
+    }
+}
+
+fn state(data_bytes: u64) -> Vec<u8> {
+    let mut state = MAGIC.to_vec();
+    state.extend_from_slice(&VERSION.to_le_bytes());
+    state.extend_from_slice(&data_bytes.to_le_bytes());
+    state.extend_from_slice(&check(&state));
+    state
+}
+
+/// The length of the copy's data file; `None` where the state was not written whole.
+fn parse(state: &[u8]) -> Result<Option<u64>> {
+    let mut reader = Reader::new(state);
+    let (Ok(covered), Ok(found)) = (reader.slice(COVERED_BYTES), reader.array()) else {
+        return Ok(None);
+    };
+    if !covered.starts_with(&MAGIC) || check(covered) != found {
+        return Ok(None);
+    }
+    let mut reader = Reader::new(covered);
+    reader.slice(MAGIC.len())?;
+    let (found, supported) = (reader.u32()?, VERSION);
+    if found > supported {
+        return Err(Error::new(ErrorKind::NewerFormat { found, supported }));
+    }
+    reader.u64().map(Some)
+}
+
+fn check(covered: &[u8]) -> [u8; CHECK_BYTES] {
+    let mut check = [0; CHECK_BYTES];
+    let mut hasher = blake3::Hasher::new_derive_key("sessionlog v1 rewrite");
+    hasher.update(covered).finalize_xof().fill(&mut check);
+    check
+}
