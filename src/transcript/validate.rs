@@ -1,0 +1,150 @@
+//! Whether the conversations of a transcript can be sent to a provider as they are.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::export::{Recorded, export};
+use super::format::Format;
+use super::import::import_noting;
+use super::report::{ImportOptions, Skipped};
+use crate::access::Access;
+use crate::engine::{Delivery, Engine, Session};
+use crate::error::Result;
+use crate::event::EventBody;
+use crate::json::Json;
+use crate::message::{
+    Anthropic, Message, Place, Repair, Violation, legalize, validate, validate_anthropic,
+    validate_openai,
+};
+use crate::replay::Point;
+
+/// A conversation of a transcript, and what is wrong with it.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Validated {
+    /// The session that it would be imported as.
+    pub session_id: String,
+    /// What it is written in.
+    pub format: Format,
+    /// How many messages it has.
+    pub messages: usize,
+    /// What breaks a rule: of the provider whose request it is, or for every other format of all
+    /// providers.
+    pub violations: Vec<Violation>,
+    /// The messages made legal to send: see [`legalize`].
+    pub repaired: Vec<Message>,
+    /// What that took.
+    pub repairs: Vec<Repair>,
+}
+
+/// Checks every conversation of a transcript, of a format that is told or looked for, against
+/// the rules of the providers. Nothing is stored.
+///
+/// Requests of OpenAI and Anthropic are checked as they stand in the file, message by message,
+/// against all rules of that provider. Other formats hold no requests: what is checked is
+/// whether results answer calls and calls are answered, who calls, and what is said.
+///
+/// ```
+/// use sessionlog::Rule;
+/// use sessionlog::transcript::validate_text;
+///
+/// let text = br#"[{"role":"user","content":"Hi"},{"role":"tool","tool_call_id":"c","content":""}]"#;
+/// let (found, skipped) = validate_text("chat.json", text, None)?;
+/// assert!(skipped.is_empty());
+/// assert_eq!(found[0].violations[0].rule, Rule::AnsweringResult);
+/// assert_eq!(found[0].repaired.len(), 1);
+/// # Ok::<(), sessionlog::Error>(())
+/// ```
+///
+/// # Errors
+/// [`ErrorKind::Limit`](crate::ErrorKind::Limit) for a text that is too large. Records that
+/// cannot be read are told beside the conversations.
+pub fn validate_text(
+    name: &str,
+    text: &[u8],
+    format: Option<Format>,
+) -> Result<(Vec<Validated>, Vec<Skipped>)> {
+    let engine = Engine::in_memory()?;
+    let options = ImportOptions { format, ..ImportOptions::default() };
+    let (report, unread) = import_noting(&engine, name, text, &options)?;
+    let mut validated = Vec::new();
+    // In the order of the text: the log has them as they were read.
+    let mut events = engine.subscribe(Access::Admin, 1);
+    while let Some(delivery) = events.next_within(Duration::ZERO)? {
+        let Delivery::Event(event) = delivery else { continue };
+        if matches!(event.event.body, EventBody::Created(_)) {
+            let session = engine.session(&*event.session_id).admin().open_existing()?;
+            let mut found = validate_session(&session)?;
+            if let Some(unread) = unread.get(&*event.session_id) {
+                found.violations.iter_mut().for_each(|it| it.place = in_file(it.place, unread));
+            }
+            validated.push(found);
+        }
+    }
+    Ok((validated, report.skipped))
+}
+
+/// The place in the file of what has a place among the messages that could be read.
+fn in_file(place: Place, unread: &[usize]) -> Place {
+    let Place::Message(mut at) = place else { return place };
+    for unread in unread {
+        at += usize::from(*unread <= at);
+    }
+    Place::Message(at)
+}
+
+fn validate_session(session: &Session) -> Result<Validated> {
+    let recorded = Recorded { now: session.at(Point::Head)? };
+    let import = recorded.view().imports.last();
+    let format = import.and_then(|import| import.format.parse().ok()).unwrap_or(Format::OpenAi);
+    let streams = session.media_streams()?;
+    let messages = recorded.messages()?.into_iter();
+    let messages = messages.map(|(_, _, message)| session.attach(&streams, message));
+    let messages = messages.collect::<Result<Vec<Message>>>()?;
+    let (count, violations) = match format {
+        Format::OpenAi | Format::Anthropic => validate_request(&export(session, format)?, format),
+        _ => (messages.len(), validate(messages.clone())),
+    };
+    let (repaired, repairs) = legalize(messages);
+    let session_id = session.id().to_owned();
+    Ok(Validated { session_id, format, messages: count, violations, repaired, repairs })
+}
+
+/// Checks a request as it stands: an object with `messages`, or these alone.
+fn validate_request(documents: &[Json], format: Format) -> (usize, Vec<Violation>) {
+    let mut system = None;
+    let mut blank = None;
+    let mut messages: Vec<Value> = Vec::new();
+    for document in documents {
+        match document.to_value() {
+            Value::Array(list) => messages.extend(list),
+            Value::Object(mut request) => {
+                system = request.get("system").and_then(Value::as_str).map(str::to_owned);
+                blank = request.get("system").and_then(blank_block);
+                match request.remove("messages") {
+                    Some(Value::Array(list)) => messages.extend(list),
+                    _ => messages.push(Value::Object(request)),
+                }
+            }
+            other => messages.push(other),
+        }
+    }
+    let mut violations = if format == Format::Anthropic {
+        validate_anthropic(&Anthropic { system, messages: messages.clone() })
+    } else {
+        validate_openai(&messages)
+    };
+    if let Some(at) = blank.filter(|_| format == Format::Anthropic) {
+        violations
+            .insert(0, Violation::of_content(Place::System, format!("block {at} has no word")));
+    }
+    (messages.len(), violations)
+}
+
+/// Which block of instructions that are a list says nothing.
+fn blank_block(system: &Value) -> Option<usize> {
+    let text = |block: &Value| block.get("text").and_then(Value::as_str).map(str::to_owned);
+    let is_blank = |block: &Value| text(block).is_none_or(|text| text.trim().is_empty());
+    system.as_array()?.iter().position(is_blank)
+}
