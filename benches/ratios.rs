@@ -29,13 +29,14 @@ type Line = (&'static str, fn(&str));
 
 fn main() {
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
-    let lines: [Line; 9] = [
+    let lines: [Line; 10] = [
         // First, while the process is small.
         ("memory_growth", memory_growth),
         ("turn_against_fdatasync", turn_against_fdatasync),
         ("writers_against_bare", writers_against_bare),
         ("append_growth", append_growth),
         ("window_growth", window_growth),
+        ("context_growth", context_growth),
         ("view_against_replay", view_against_replay),
         ("replay_against_scan", replay_against_scan),
         ("list_growth", list_growth),
@@ -280,6 +281,25 @@ fn window_growth(name: &str) {
     report(name, long / short, "<= 1.2", &json!({"long_us": long, "short_us": short}));
 }
 
+/// What a context of the last five runs costs that is cut to a budget and holds the state.
+fn context_growth(name: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = quick_engine(directory.path());
+    let (long, short) = (session_of(&engine, "long", 10_000), session_of(&engine, "short", 10));
+    let build = |session: &Session| {
+        let builder = session.context().num_history_runs(5).add_session_state_to_context(true);
+        let builder = builder.token_budget(2_000);
+        time(|| drop(builder.build().unwrap()))
+    };
+    let (mut of_long, mut of_short) = (Vec::new(), Vec::new());
+    for _ in 0..2_000 {
+        of_long.push(build(&long));
+        of_short.push(build(&short));
+    }
+    let (long, short) = (p50(of_long), p50(of_short));
+    report(name, long / short, "<= 1.2", &json!({"long_us": long, "short_us": short}));
+}
+
 fn view_against_replay(name: &str) {
     let directory = tempfile::tempdir().unwrap();
     let engine = quick_engine(directory.path());
@@ -379,7 +399,8 @@ fn memory_growth(name: &str) {
 /// A folder of transcripts to import.
 const DATA_VARIABLE: &str = "SESSIONLOG_BENCH_DATA";
 
-/// Bytes on disk after importing transcripts, against those of their messages as JSON. Without a
+/// Bytes on disk after importing transcripts, compacting with nothing removed and a rewrite,
+/// against those of their messages as JSON. Without a
 /// folder of real ones, conversations are made up, which repeat their words.
 fn disk_against_json(name: &str) {
     let directory = tempfile::tempdir().unwrap();
@@ -398,13 +419,17 @@ fn disk_against_json(name: &str) {
     };
     let json_bytes = message_bytes(&engine);
     let stats = engine.stats().unwrap();
+    engine.compaction().run().unwrap();
     drop(engine);
+    let imported_bytes = disk_bytes(&path);
+    Engine::rewrite(&path).unwrap();
     let disk_bytes = disk_bytes(&path);
     let detail = json!({
         "source": source, "sessions": stats.sessions, "events": stats.events,
         "json_bytes": json_bytes, "frame_bytes": stats.frame_bytes,
         "index_bytes": stats.index_bytes, "snapshot_bytes": stats.snapshot_bytes,
-        "disk_bytes": disk_bytes, "disk_bytes_open": stats.disk_bytes,
+        "disk_bytes": disk_bytes, "disk_bytes_imported": imported_bytes,
+        "disk_bytes_open": stats.disk_bytes,
     });
     report(name, disk_bytes as f64 / json_bytes as f64, "<= 1.0", &detail);
 }

@@ -52,6 +52,22 @@ pub(crate) fn rfc3339(at_us: i64) -> String {
         .map_or_else(|_| format!("{at_us}us"), |timestamp| timestamp.to_string())
 }
 
+/// Microseconds of the beginning of a day in UTC, as in `2026-01-31`, or `None` where the text is
+/// none.
+pub(crate) fn parse_day(text: &str) -> Option<i64> {
+    let is_day = text.len() == "2026-01-31".len();
+    let day = text.parse::<jiff::civil::Date>().ok().filter(|_| is_day)?;
+    let start = day.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    Some(start.timestamp().as_microsecond())
+}
+
+/// Whether a time lacks nothing but its zone.
+pub(crate) fn lacks_zone(text: &str) -> bool {
+    text.parse::<jiff::Timestamp>().is_err()
+        && text.contains(':')
+        && text.parse::<jiff::civil::DateTime>().is_ok()
+}
+
 /// Microseconds of an RFC 3339 time, or `None` where the text is none.
 pub(crate) fn parse_rfc3339(text: &str) -> Option<i64> {
     text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_microsecond)

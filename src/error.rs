@@ -38,12 +38,26 @@ struct Inner {
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The writer insisted on a version and was late. Read again, then decide.
-    #[error("expected the session to be at seq {expected}, but it is at {actual}")]
+    #[error("{}", conflict_words(*expected, *actual))]
     Conflict {
-        /// The seq the writer insisted on.
+        /// The seq the writer insisted on. The same as `actual` where that is not what changed: a
+        /// body was replaced, another session shares it since, it was given to somebody else.
         expected: u64,
         /// The seq the session is at.
         actual: u64,
+    },
+    /// A run is not in the state that the call needs; nothing was written. One that has ended, is
+    /// paused or was interrupted goes on after [`Run::resume`](crate::Run::resume); where one has
+    /// started already or was left behind by a rewind, another is started.
+    #[error("run {run_id} {reason}")]
+    RunState {
+        /// Which run.
+        run_id: String,
+        /// How it stands, in the word of [`RunStatus::as_str`](crate::RunStatus::as_str). `None`
+        /// where a rewind left it behind.
+        status: Option<&'static str>,
+        /// What is in the way, and what would help.
+        reason: String,
     },
     /// The session belongs to another user, or to none while a user was given.
     #[error("belongs to another user")]
@@ -76,8 +90,16 @@ pub enum ErrorKind {
         /// What was found there.
         reason: String,
     },
+    /// A key is wrong, missing or destroyed, or could not be had.
+    #[error("{reason}")]
+    Key {
+        /// Which key, and what is the matter with it.
+        reason: String,
+    },
     /// Another process, or another engine of this one, has the database open.
-    #[error("in use by another process: close it there first")]
+    #[error(
+        "in use by another process, or by another engine or session of this one: close it there first"
+    )]
     Locked,
     /// The database was opened for reading only.
     #[error("opened for reading only")]
@@ -110,6 +132,20 @@ pub enum ErrorKind {
         /// How large it may be.
         max: u64,
     },
+    /// A model gave no answer, or none that can be used.
+    #[error("{reason}")]
+    Model {
+        /// What happened, and what the provider said of it.
+        reason: String,
+        /// Whether asking again may help: it was busy, slow or cut off.
+        is_transient: bool,
+        /// Whether it cannot be asked at all, so that any other request would fail as well: its
+        /// server is out of reach, the key is refused, there is no such model.
+        is_unavailable: bool,
+    },
+    /// It was told to stop before it was done.
+    #[error("cancelled")]
+    Cancelled,
     /// What was asked for makes no sense as it stands; nothing was written.
     #[error("{reason}")]
     Invalid {
@@ -130,6 +166,43 @@ impl Error {
 
     pub(crate) fn invalid(reason: impl Into<String>) -> Self {
         Self::new(ErrorKind::Invalid { reason: reason.into() })
+    }
+
+    /// A run that is not in the state that a call needs.
+    pub(crate) fn run_state(
+        run_id: &str,
+        status: Option<&'static str>,
+        reason: impl Into<String>,
+    ) -> Self {
+        let (run_id, reason) = (run_id.to_owned(), reason.into());
+        Self::new(ErrorKind::RunState { run_id, status, reason })
+    }
+
+    /// What was read was changed by somebody else meanwhile, whatever the session's seq says.
+    pub(crate) fn changed_at(seq: u64) -> Self {
+        Self::new(ErrorKind::Conflict { expected: seq, actual: seq })
+    }
+
+    /// An error about a key: what a provider of keys of one's own answers with.
+    pub fn key(reason: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Key { reason: reason.into() })
+    }
+
+    /// An error about a model: what a [`Model`](crate::Model) of one's own answers with.
+    pub fn model(reason: impl Into<String>, is_transient: bool) -> Self {
+        let (reason, is_unavailable) = (reason.into(), false);
+        Self::new(ErrorKind::Model { reason, is_transient, is_unavailable })
+    }
+
+    /// An error about a model that cannot be asked at all: whoever asks for many things stops.
+    pub fn model_unavailable(reason: impl Into<String>, is_transient: bool) -> Self {
+        let (reason, is_unavailable) = (reason.into(), true);
+        Self::new(ErrorKind::Model { reason, is_transient, is_unavailable })
+    }
+
+    /// Stopped by a [`Cancel`](crate::Cancel).
+    pub fn cancelled() -> Self {
+        Self::new(ErrorKind::Cancelled)
     }
 
     pub(crate) fn not_found(what: &'static str) -> Self {
@@ -159,13 +232,47 @@ impl Error {
 
     /// Whether the same call may succeed later without anything being changed.
     pub fn is_retryable(&self) -> bool {
-        matches!(self.kind(), ErrorKind::QueueFull | ErrorKind::Locked)
+        matches!(
+            self.kind(),
+            ErrorKind::QueueFull | ErrorKind::Locked | ErrorKind::Model { is_transient: true, .. }
+        )
+    }
+
+    /// Whether a model cannot be asked at all, whatever it is asked.
+    pub fn is_model_unavailable(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Model { is_unavailable: true, .. })
     }
 
     /// Whether stored bytes are damaged.
     pub fn is_corrupt(&self) -> bool {
         matches!(self.kind(), ErrorKind::Corrupt { .. })
     }
+
+    /// Whether the operating system refused.
+    pub(crate) fn is_io(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Io { .. })
+    }
+
+    /// Whether what was stored of one session is to blame, so that others must not be its
+    /// hostages.
+    pub(crate) fn concerns_one_session(&self) -> bool {
+        matches!(
+            self.kind(),
+            ErrorKind::Corrupt { .. }
+                | ErrorKind::Key { .. }
+                | ErrorKind::NotFound { .. }
+                | ErrorKind::Invalid { .. }
+                | ErrorKind::RunState { .. }
+        )
+    }
+}
+
+/// Refuses what is over its limit.
+pub(crate) fn check_limit(what: &'static str, actual: usize, max: usize) -> Result<()> {
+    if actual <= max {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Limit { what, actual: actual as u64, max: max as u64 }))
 }
 
 /// Adds the place to an error on its way up.
@@ -182,6 +289,13 @@ impl<T> Context<T> for Result<T> {
     fn with_context<P: Into<String>>(self, place: impl FnOnce() -> P) -> Result<T> {
         self.map_err(|error| error.context(place()))
     }
+}
+
+fn conflict_words(expected: u64, actual: u64) -> String {
+    if expected == actual {
+        return format!("the session is at seq {actual} still, but not what was read of it");
+    }
+    format!("expected the session to be at seq {expected}, but it is at {actual}")
 }
 
 /// The operating system's words without Rust's "(os error 2)".
@@ -223,3 +337,16 @@ const _: () = {
     is_send_sync::<Error>();
     assert!(size_of::<Error>() == size_of::<usize>());
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conflict_at_the_same_seq_says_that_something_else_changed() {
+        let words = Error::changed_at(7).to_string();
+        assert_eq!(words, "the session is at seq 7 still, but not what was read of it");
+        let late = Error::new(ErrorKind::Conflict { expected: 6, actual: 7 });
+        assert_eq!(late.to_string(), "expected the session to be at seq 6, but it is at 7");
+    }
+}

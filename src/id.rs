@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Context, Error, Result, check_limit};
 use crate::limits;
 
 /// Names one event, for ever. Appending an event under an id of the caller's own twice stores it
@@ -33,6 +33,12 @@ impl EventId {
         order.copy_from_slice(&[high, (top << 2) | (mid >> 6), mid & 0x3f, bottom]);
         random.copy_from_slice(entropy.last_chunk::<6>().unwrap_or(&[0; 6]));
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &low).into_uuid())
+    }
+
+    /// Whether it is one that [`EventId::at`] makes there.
+    pub(crate) fn is_made_at(self, at_us: i64, counter: u64) -> bool {
+        let there = Self::at(at_us, counter).to_bytes();
+        self.to_bytes().first_chunk::<10>() == there.first_chunk::<10>()
     }
 
     /// The id that always comes out of the same parts: an import makes its ids this way, so
@@ -106,9 +112,24 @@ impl Digest {
         Self(digest(USER_CONTEXT, &[user_id.as_bytes()]))
     }
 
+    /// Stands for a user's memories: the key of their stream. No session id gives the same.
+    pub fn of_memories(user_id: &str) -> Self {
+        Self(digest(MEMORIES_CONTEXT, &[user_id.as_bytes()]))
+    }
+
+    /// Stands for the id of a memory.
+    pub fn of_memory(memory_id: &str) -> Self {
+        Self(digest(MEMORY_CONTEXT, &[memory_id.as_bytes()]))
+    }
+
     /// Whether it stands for no name.
     pub fn is_none(self) -> bool {
         self == Self::NONE
+    }
+
+    /// From the bytes as stored.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
     }
 
     /// The bytes, as stored.
@@ -144,9 +165,55 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// Says which stream is meant, and so under which key it lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StreamName<'a> {
+    /// A session's, by its id.
+    Session(&'a str),
+    /// A user's memories, by the user's id.
+    Memories(&'a str),
+}
+
+impl StreamName<'_> {
+    pub(crate) fn key(self) -> Digest {
+        match self {
+            Self::Session(session_id) => Digest::of_session(session_id),
+            Self::Memories(user_id) => Digest::of_memories(user_id),
+        }
+    }
+
+    pub(crate) fn check(self) -> Result<()> {
+        match self {
+            Self::Session(session_id) => check_name("session id", session_id),
+            Self::Memories(user_id) => check_name("user id", user_id),
+        }
+    }
+}
+
+impl fmt::Display for StreamName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Session(session_id) => write!(f, "session {}", shown(session_id)),
+            Self::Memories(user_id) => write!(f, "memories of {}", shown(user_id)),
+        }
+    }
+}
+
+/// An id as an error names it: one that is too long to be any is cut.
+fn shown(id: &str) -> String {
+    const CHARS_SHOWN: usize = 64;
+    if id.len() <= limits::ID_BYTES_MAX {
+        return id.to_owned();
+    }
+    let beginning: String = id.chars().take(CHARS_SHOWN).collect();
+    format!("{beginning}…")
+}
+
 const SESSION_CONTEXT: &str = "sessionlog v1 session key";
 const RUN_CONTEXT: &str = "sessionlog v1 run digest";
 const USER_CONTEXT: &str = "sessionlog v1 user digest";
+const MEMORIES_CONTEXT: &str = "sessionlog v1 memories key";
+const MEMORY_CONTEXT: &str = "sessionlog v1 memory digest";
 const EVENT_CONTEXT: &str = "sessionlog v1 derived event id";
 
 /// The parts are length-prefixed, so that no two lists of parts run into one another.
@@ -166,13 +233,7 @@ pub(crate) fn check_name(what: &'static str, name: &str) -> Result<()> {
     if name.is_empty() {
         return Err(Error::invalid(format!("{what} must not be empty")));
     }
-    if name.len() > limits::ID_BYTES_MAX {
-        return Err(Error::new(ErrorKind::Limit {
-            what,
-            actual: name.len() as u64,
-            max: limits::ID_BYTES_MAX as u64,
-        }));
-    }
+    check_limit("length in bytes", name.len(), limits::ID_BYTES_MAX).context(what)?;
     if name.chars().any(char::is_control) {
         return Err(Error::invalid(format!("{what} {name:?} holds a control character")));
     }
@@ -201,5 +262,7 @@ mod tests {
     fn names_of_different_things_never_share_a_digest() {
         assert_ne!(Digest::of_session("x"), Digest::of_run("x"));
         assert_ne!(Digest::of_session("x"), Digest::of_user("x"));
+        assert_ne!(Digest::of_session("x"), Digest::of_memories("x"));
+        assert_ne!(Digest::of_memories("x"), Digest::of_memory("x"));
     }
 }

@@ -43,6 +43,12 @@ impl Json {
         Self(format!("[{}]", items.join(",")))
     }
 
+    /// Text that is known to be JSON: of a value in which whole literals gave way to others, or
+    /// whole items were left out.
+    pub(crate) fn of_valid(text: String) -> Self {
+        Self(text)
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

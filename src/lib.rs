@@ -29,6 +29,7 @@
 //! - [`Run`]: one interaction, written as it happens. Every write returns a [`Ticket`].
 //! - [`SessionWindow`]: the part of the history that goes to the model, always legal to send.
 //! - [`SessionAt`] and [`Replay`]: the past, at a [`Point`] or step by step.
+//! - [`Memories`]: facts about a user, the same in all sessions of that user.
 //! - [`Subscription`]: events as they come, after those that are there.
 //! - [`Error`]: what went wrong and where, with an [`ErrorKind`] to match on.
 //!
@@ -46,10 +47,14 @@
 //!   own, through [`EngineBuilder::open_log`].
 //! - `cli` (default): the `sessionlog` program. A library user turns it off:
 //!   `default-features = false, features = ["sled"]`.
+//! - `search` (default, with `cli`): full text search over messages, names and summaries.
+//! - `seal` (default): keys for encryption at rest, one per session.
 //! - `tokio`: `Engine::blocking`, which awaits a read, and subscriptions as async streams. Writes
 //!   await without it.
-//! - `testing`: the contract of a log as a suite to run against a backend of one's own, and
-//!   a log that fails when it is told to.
+//! - `models`: `ModelClient`, language models of OpenAI-compatible servers and of Anthropic.
+//! - `tokens`: real tokenizers that count for a token budget (`Tokenizer`).
+//! - `testing`: the contracts of a log and of a blob store as suites to run against a backend of
+//!   one's own, and a log that fails when it is told to.
 //!
 //! # Limits
 //!
@@ -60,11 +65,18 @@
 compile_error!("the log on disk syncs directories, which only Unix does: turn feature `sled` off");
 
 mod access;
+mod assist;
+#[cfg(feature = "testing")]
+pub mod blob;
+#[cfg(not(feature = "testing"))]
+mod blob;
 mod bytes;
 mod catalog;
 mod clock;
 mod codec;
 mod commit;
+mod compact;
+mod context;
 mod engine;
 mod error;
 mod event;
@@ -76,11 +88,18 @@ pub mod limits;
 pub mod log;
 #[cfg(not(feature = "testing"))]
 mod log;
+mod media;
 mod message;
-#[cfg(feature = "sled")]
+mod model;
+#[cfg(any(feature = "sled", feature = "search"))]
 mod panics;
+mod policy;
 mod projection;
 mod replay;
+#[cfg(feature = "seal")]
+mod seal;
+#[cfg(feature = "search")]
+mod search;
 mod snapshot;
 mod stream;
 #[cfg(feature = "testing")]
@@ -89,39 +108,67 @@ pub mod transcript;
 mod verify;
 
 pub use access::Access;
+pub use assist::{
+    AutoSummaries, AutoSummarizer, MemoryInput, MemoryManager, MemoryUpdate, NameBatch,
+    NameGenerator, Naming, SessionTools, Summarizer, SummaryPlan, ToolAnswer,
+};
+#[cfg(feature = "sled")]
+pub use blob::FileBlobs;
+pub use blob::{BlobName, BlobStore, BlobWriter, MemoryBlobs};
 pub use catalog::{SessionPage, SessionQuery, SortBy, SortOrder};
 pub use clock::{Clock, HeldClock, SystemClock};
 pub use commit::{Expected, Receipt, Ticket};
+pub use compact::CompactionPlan;
+#[cfg(feature = "tokens")]
+pub use context::Tokenizer;
+pub use context::{
+    ContextMemory, ContextTokens, EstimatedTokens, IMAGE_TOKENS, MESSAGE_TOKENS, TokenCounter,
+};
 #[cfg(feature = "tokio")]
 pub use engine::SubscriptionStream;
 pub use engine::{
-    Delivery, Engine, EngineBuilder, Fork, ForkBuilder, KindStats, LoggedEvent, Run, RunBuilder,
-    Session, SessionAt, SessionBuilder, SessionWindow, Stats, Subscription,
+    AutoCompaction, BlobUse, Compaction, Context, ContextBuilder, ContextChange, Delivery, Engine,
+    EngineBuilder, ErasureReceipt, ErasureRecord, Fork, ForkBuilder, FormerSession, KindStats,
+    LoggedEvent, Memories, MemoryChange, MemoryPatch, MemoryQuery, NewMemory, RebuiltContext,
+    RecordedContext, Run, RunBuilder, Session, SessionAt, SessionBuilder, SessionWindow, Stats,
+    StoredMedia, Subscription,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use event::{
-    Compacted, ContextRecorded, Created, Custom, Deleted, Erased, Event, EventBody, EventKind,
-    ForkedFrom, ImportedFrom, MemoryDeleted, MemoryUpserted, MessageAdded, MetadataChanged,
-    NewEvent, OwnerChanged, PolicySet, Removed, Renamed, RewoundTo, RunFinished, RunPaused,
-    RunResumed, RunStarted, RunStatus, SessionType, StateChanged, StateOp, StatePatch,
-    SummaryWithdrawn, SummaryWritten, ToolExecuted, apply_ops,
+    Compacted, ContextRecorded, Created, Custom, Deleted, Erased, ErasureTarget, Event, EventBody,
+    EventKind, ForkedFrom, ImportedFrom, Instructions, KeepRuns, MemoryDeleted, MemoryRef,
+    MemorySource, MemoryUpserted, MessageAdded, MetadataChanged, NewEvent, NothingLearned,
+    OlderRuns, OwnerChanged, Policy, PolicySet, PromptFormat, Removed, Renamed, RewoundTo,
+    RunFinished, RunPaused, RunResumed, RunStarted, RunStatus, SeqSpan, SessionType, StateChanged,
+    StateOp, StatePatch, SummaryWithdrawn, SummaryWritten, ToolExecuted, apply_ops,
 };
 pub use id::{Digest, EventId};
 pub use json::{Field, Json, JsonObject};
+#[cfg(feature = "sled")]
+pub use log::Rewritten;
 pub use log::{Batch, Durability, Log, MemoryLog, Op, Order, PageLimit, Range, Record};
 pub use message::{
-    Anthropic, Content, Message, Metrics, Part, Repair, Role, ToolCall, check_anthropic,
-    check_openai, legalize, to_anthropic, to_openai,
+    Anthropic, Content, Media, MediaForm, MediaRef, Message, Metrics, Omitted, Part, Place, Repair,
+    Role, Rule, ToolCall, Violation, check_anthropic, check_openai, left_out_of_anthropic,
+    left_out_of_openai, legalize, to_anthropic, to_openai, validate, validate_anthropic,
+    validate_openai,
 };
-#[cfg(feature = "sled")]
+pub use model::{AnswerSchema, Cancel, Model, ModelAnswer, ModelRequest, ToolDefinition};
+#[cfg(feature = "models")]
+pub use model::{ModelClient, ModelClientBuilder, ModelProvider};
+#[cfg(any(feature = "sled", feature = "search"))]
 pub use panics::is_quiet_panic;
 pub use projection::{
-    Change, Diff, DiffEnd, ForkPoint, Import, MessageChange, OpenRun, Projection, RunView, Runs,
-    SessionView, Side, Summary, ValueChange, run_record, session_record,
+    Change, Diff, DiffEnd, ForkPoint, Import, Memory, MessageChange, OpenRun, Projection, RunView,
+    Runs, SessionView, Side, Summary, ValueChange, run_record, session_record,
 };
 pub use replay::{Point, Replay, Step};
+#[cfg(feature = "seal")]
+pub use seal::{EnvKey, FileKey, KeyProvider, StaticKey};
+#[cfg(feature = "search")]
+pub use search::{SearchHit, SearchKind, SearchPage, SearchProgress, SearchQuery};
 pub use stream::Events;
-pub use verify::{Problem, Progress, Report};
+pub use verify::{HeadFound, LogHead, Problem, Progress, Report};
 
 /// The README's example is run like any other.
 #[cfg(doctest)]

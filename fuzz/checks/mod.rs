@@ -34,7 +34,18 @@ pub fn point(bytes: &[u8]) {
     }
 }
 
-/// Any JSON lines as messages: each comes back equal, and together they are legal to send.
+/// Any text as a query, up to the first line break, and what follows as what is searched: it is
+/// read or refused, and what it finds lies between characters, in order and apart.
+pub fn query(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (query, text) = text.split_once('\n').unwrap_or((text, text));
+    let Ok(Some(found)) = testing::find_words(query, text) else { return };
+    assert!(!found.is_empty() && found.iter().all(|range| !text[range.clone()].is_empty()));
+    assert!(found.is_sorted_by(|a, b| a.end <= b.start));
+}
+
+/// Any JSON lines as messages: each comes back equal, its media too, and together they are
+/// legal to send.
 pub fn message(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let mut messages = Vec::new();
@@ -42,13 +53,13 @@ pub fn message(bytes: &[u8]) {
         let Ok(message) = Message::from_json(line) else { continue };
         let before = JsonObject::parse(line).expect("it was read").to_json().to_value();
         assert_eq!(message.to_json().to_value(), before);
+        assert_eq!(testing::move_media(message.clone()).unwrap(), message);
         messages.push(message);
     }
     let (legal, _) = legalize(messages);
     let (again, repairs) = legalize(legal.clone());
     assert!(again == legal && repairs.is_empty());
-    check_openai(&to_openai(&legal)).unwrap();
-    check_anthropic(&to_anthropic(&legal)).unwrap();
+    assert_sendable(&legal);
 }
 
 /// Any bytes as a transcript: imported or refused, and importing again adds nothing.
@@ -68,4 +79,12 @@ pub fn import(bytes: &[u8]) {
 /// Any bytes as operations on a few sessions, with reopening between them.
 pub fn operations(bytes: &[u8]) {
     operations::run(bytes);
+}
+
+/// What is handed out is legal for both providers. It may be empty: see `Rule::NotEmpty`.
+fn assert_sendable(messages: &[Message]) {
+    let (openai, anthropic) = (to_openai(messages), to_anthropic(messages));
+    assert!(openai.is_empty() || check_openai(&openai) == Ok(()), "{openai:?}");
+    let is_legal = anthropic.messages.is_empty() || check_anthropic(&anthropic) == Ok(());
+    assert!(is_legal, "{anthropic:?}");
 }

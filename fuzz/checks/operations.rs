@@ -5,8 +5,9 @@ use std::sync::Arc;
 use sessionlog::{
     Access, Custom, Delivery, Engine, ErrorKind, EventId, Expected, Json, Log, MemoryLog, Message,
     Metrics, NewEvent, Point, Renamed, Session, StatePatch, SummaryWritten, Ticket,
-    check_anthropic, check_openai, to_anthropic, to_openai,
 };
+
+use super::assert_sendable;
 
 /// The numbers that decide what is done, read off the input one by one.
 struct Choices<'a>(&'a [u8]);
@@ -78,7 +79,8 @@ impl Known {
             10 => {
                 let (summary, topics, model) = ("so far".to_owned(), Vec::new(), None);
                 let (first_seq, last_seq) = (1, head);
-                let written = SummaryWritten { summary, topics, first_seq, last_seq, model };
+                let written =
+                    SummaryWritten { summary, topics, first_seq, last_seq, model, metrics: None };
                 self.grown(number, session.write_summary(written));
             }
             _ => look(&session, choices.below(head + 1)?),
@@ -190,8 +192,7 @@ fn look(session: &Session, seq: u64) {
     let there = session.at(Point::seq(seq)).unwrap();
     assert_eq!(there.seq(), seq);
     let messages = there.messages().unwrap();
-    check_openai(&to_openai(&messages)).unwrap();
-    check_anthropic(&to_anthropic(&messages)).unwrap();
+    assert_sendable(&messages);
 }
 
 fn number_of(number: u8) -> Json {

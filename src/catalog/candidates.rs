@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::query::{SessionQuery, SortBy, SortOrder};
 use crate::codec::Frame;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::id::Digest;
 use crate::index::Entry;
 use crate::limits::UPDATED_INDEX_LAG_US;
@@ -108,7 +108,12 @@ impl<'a> Candidates<'a> {
 
     /// The time the session sorts by, if it matches and is there for readers.
     fn sort_time(&self, indexed_at_us: i64, session: Digest) -> Result<Option<i64>> {
-        let Some(entry) = Entry::load(&**self.log, session)? else { return Ok(None) };
+        let entry = match Entry::load(&**self.log, session) {
+            // Without its key nobody knows what it is called; `verify` tells of it.
+            Err(error) if matches!(error.kind(), ErrorKind::Key { .. }) => return Ok(None),
+            entry => entry?,
+        };
+        let Some(entry) = entry else { return Ok(None) };
         if !self.query.matches(&entry) {
             return Ok(None);
         }
@@ -120,7 +125,9 @@ impl<'a> Candidates<'a> {
             SortBy::CreatedAt => Ok(Some(indexed_at_us)),
             SortBy::UpdatedAt => {
                 let frame = self.log.get(&key::frame(session, head))?.unwrap_or_default();
-                Ok(Some(Frame::parse(&frame)?.header.recorded_at_us))
+                // One that is damaged sorts by what the index says of it.
+                let recorded_at_us = Frame::parse(&frame).map(|frame| frame.header.recorded_at_us);
+                Ok(Some(recorded_at_us.unwrap_or(indexed_at_us)))
             }
         }
     }

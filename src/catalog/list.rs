@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::candidates::Candidates;
 use super::query::SessionQuery;
 use crate::bytes::Reader;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::SessionType;
 use crate::id::Digest;
 use crate::index::Entry;
@@ -48,23 +48,44 @@ pub(crate) fn list(
     }
     let mut sessions = Vec::with_capacity(page.len());
     for session in page {
-        sessions.push(view(log, session, published)?);
+        sessions.extend(view(log, session, published)?);
     }
     Ok(SessionPage { sessions, total: counted.unwrap_or(matching) })
 }
 
-/// The session as it is now. One that is damaged is listed by what the catalog says of it:
-/// reading it says what is wrong, and the others are not its hostages.
-fn view(log: &Arc<dyn Log>, session: Digest, published: u64) -> Result<SessionView> {
+/// The sessions of the first page, without their views.
+#[cfg(feature = "search")]
+pub(crate) fn newest(
+    log: &Arc<dyn Log>,
+    query: &SessionQuery,
+    published: u64,
+) -> Result<Vec<Digest>> {
+    query.check()?;
+    let mut candidates = Candidates::new(log, query, published);
+    let mut found = Vec::new();
+    while found.len() < query.limit
+        && let Some(session) = candidates.next()?
+    {
+        found.push(session);
+    }
+    Ok(found)
+}
+
+/// The session as it is now; `None` where it was deleted meanwhile. One that is damaged is listed
+/// by what the catalog says of it: reading it says what is wrong, and the others are not its
+/// hostages.
+fn view(log: &Arc<dyn Log>, session: Digest, published: u64) -> Result<Option<SessionView>> {
     let head = stream::head_seq(&**log, session, published)?;
-    let entry = Entry::load(&**log, session)?.ok_or_else(|| Error::not_found("session"))?;
+    let Some(entry) = Entry::load(&**log, session)? else { return Ok(None) };
     match snapshot::view_at(log, &entry.lineage(session), head) {
-        Err(error) if error.is_corrupt() => Ok(entry.to_view()),
-        view => view,
+        Ok(view) => Ok(Some(view)),
+        Err(_) if Entry::load(&**log, session)?.is_none() => Ok(None),
+        Err(error) if error.concerns_one_session() => Ok(Some(entry.to_view())),
+        Err(error) => Err(error),
     }
 }
 
-/// The number of sessions in a scope, by type where one is asked for.
+/// The number of sessions in a scope, by type where one is asked for. Memories are no session.
 fn count(log: &dyn Log, query: &SessionQuery) -> Result<u64> {
     let all = [SessionType::Agent, SessionType::Team, SessionType::Workflow];
     let mut total = 0;

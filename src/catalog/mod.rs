@@ -6,4 +6,6 @@ mod query;
 
 pub use self::list::SessionPage;
 pub(crate) use self::list::list;
+#[cfg(feature = "search")]
+pub(crate) use self::list::newest;
 pub use self::query::{SessionQuery, SortBy, SortOrder};

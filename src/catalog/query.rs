@@ -1,7 +1,7 @@
 //! What is asked of the catalog.
 
 use crate::access::Access;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result, check_limit};
 use crate::event::SessionType;
 use crate::id::Digest;
 use crate::index::{EVERYONE, Entry, scope_of};
@@ -136,10 +136,7 @@ impl SessionQuery {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        if self.limit > LIST_PAGE_MAX {
-            let (actual, max) = (self.limit as u64, LIST_PAGE_MAX as u64);
-            return Err(Error::new(ErrorKind::Limit { what: "page of sessions", actual, max }));
-        }
+        check_limit("page of sessions", self.limit, LIST_PAGE_MAX)?;
         if self.page == 0 {
             return Err(Error::invalid("pages count from 1"));
         }

@@ -1,23 +1,44 @@
-//! The whole command line: every command, option and example.
+//! The whole command line: every command with its examples, and in the folder what each takes.
 
-use std::num::NonZeroUsize;
+mod assist;
+mod context;
+mod keep;
+mod key;
+mod look;
+mod memory;
+mod value;
+mod write;
+
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
-use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
-use sessionlog::transcript::Format;
-use sessionlog::{Point, SessionType, limits};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use super::state::Assignment;
+pub(super) use self::assist::{ModelArgs, RenameArgs, SummarizeArgs};
+pub(super) use self::context::ContextArgs;
+pub(super) use self::keep::{
+    BlobsArgs, CompactArgs, DeleteArgs, EraseArgs, PolicyArgs, RemovalArgs,
+};
+pub(super) use self::key::KeyCommand;
+pub(super) use self::look::{
+    CompletionsArgs, DiffArgs, ExportArgs, ForksArgs, HistoryArgs, LogArgs, LsArgs, Order,
+    Provider, ReplayArgs, SearchArgs, ShowArgs, Sort, Speaker, ValidateArgs, VerifyArgs,
+};
+pub(super) use self::memory::{
+    MemoryAddArgs, MemoryCommand, MemoryExtractArgs, MemoryForgetArgs, MemoryListArgs,
+    MemoryUpdateArgs,
+};
+use self::value::path;
+pub(super) use self::write::{
+    ForkArgs, ImportArgs, ImportFormat, RecordArgs, RewindArgs, StateArgs,
+};
 
 /// Groups the options that every command takes.
 const EVERYWHERE: &str = "Options of every command";
+
+/// The database, where nothing says which.
+const DB: &str = "./sessionlog.db";
 
 const INTRO: &str = "\
 Keeps the sessions of AI agents as events on an append-only log: browse them, see them as they
@@ -31,10 +52,10 @@ Examples:
   sessionlog history SESSION --runs 5       what the next model call would be given
   sessionlog show SESSION --at run:3        the session as it was after its third run
 
-A POINT is head, start, a seq (42), run:3 (after the third run), run:<id>, event:<uuid>, or a
-time (2026-01-31T12:00:00Z).
+A POINT is head, start, a seq (42), run:3 (after the third run), run:<id>, event:<uuid>, a time
+(2026-01-31T12:00:00Z), or a day (2026-01-31: its beginning, in UTC).
 
-Exit status: 0 fine, 1 failed or `verify` found something, 2 wrong usage.";
+Exit status: 0 fine, 1 failed, or `verify` or `validate` found something, 2 wrong usage.";
 
 /// Browse, replay, check and feed a database of agent sessions.
 #[derive(Debug, Parser)]
@@ -47,19 +68,24 @@ pub(super) struct Cli {
     pub(super) command: Command,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct Global {
     /// The database
     #[arg(long, global = true, help_heading = EVERYWHERE)]
-    #[arg(value_name = "PATH", env = "SESSIONLOG_DB", default_value = "./sessionlog.db")]
+    #[arg(value_name = "PATH", env = "SESSIONLOG_DB", default_value = DB, value_parser = path())]
     pub(super) db: PathBuf,
     /// Print one JSON document, and nothing else, on standard output (record, export and log
     /// --follow print one a line)
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(super) json: bool,
-    /// Read what is left of a damaged database, in a private copy of it; it stays untouched
+    /// Read a private copy of the database: of any, also one in use, or what is left of a damaged
+    /// one. It stays untouched
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(super) salvage: bool,
+    /// Seal what is stored under the key in this file: 32 bytes, or 64 hexadecimal digits
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
+    #[arg(value_name = "PATH", env = "SESSIONLOG_KEY_FILE", value_parser = path())]
+    pub(super) key_file: Option<PathBuf>,
     /// Whether the command line itself says which database.
     #[arg(skip)]
     pub(super) is_db_named: bool,
@@ -97,7 +123,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   sessionlog export chat-1 > chat-1.jsonl
-  sessionlog export --all --format claude-code > everything.jsonl")]
+  sessionlog export --all --format claude-code > everything.jsonl
+  sessionlog export --all --format jsonl > dump.jsonl       with users' memories, to be imported")]
     Export(ExportArgs),
     /// List sessions, the newest first
     #[command(after_help = "\
@@ -123,6 +150,33 @@ Examples:
   sessionlog history chat-1 --runs 10 --max-tool-calls 5
   sessionlog history chat-1 --format anthropic --json")]
     History(HistoryArgs),
+    /// Show the context of the next model call, or what was recorded of an earlier one
+    #[command(after_help = "\
+The history, as `history` chooses it, behind one system message: the session's, then instructions,
+summary, memories and state. With a budget it is cut from the oldest, and can still be sent. With --run it is
+what that run's model saw, made again from the manifest that was recorded, and whether it is the
+same to the byte.
+
+Examples:
+  sessionlog context chat-1
+  sessionlog context chat-1 --budget 8000 --after-summary --memories --state
+  sessionlog context chat-1 --tokenizer o200k
+  sessionlog context chat-1 --instructions 'Be brief.' --format anthropic --json
+  sessionlog context chat-1 --run 3         what was recorded for the third run")]
+    Context(ContextArgs),
+    /// Search messages, names and summaries
+    #[command(after_help = "\
+All words must be there, in any order; case and accents make no difference. \"Words in quotes\" must
+stand together, -word must not be there, and word* may go on. Of Chinese, Japanese, Korean and Thai
+any part of a text is found. The first search builds an index beside the log.
+
+Examples:
+  sessionlog search 'lost parcel'
+  sessionlog search '\"lost parcel\" -found' --user alice --role user
+  sessionlog search invoic* --kind name --kind summary --since 2026-01-01
+  sessionlog search parcel --sessions 5 --json
+  sessionlog search --rebuild               makes the index anew")]
+    Search(SearchArgs),
     /// Show the events themselves
     #[command(after_help = "\
 Examples:
@@ -163,11 +217,29 @@ Examples:
   sessionlog rewind chat-1 --to run:2
   sessionlog rewind chat-1 --to 42")]
     Rewind(RewindArgs),
-    /// Name a session
+    /// Name a session, or let a model name it
     #[command(after_help = "\
+A model is shown what was said in the first runs. A name that was given by hand stays, unless
+--force says otherwise; --all leaves every session alone that has a name, and ends where the model
+cannot be asked at all.
+
 Examples:
-  sessionlog rename chat-1 'Lost parcel'")]
+  sessionlog rename chat-1 'Lost parcel'
+  sessionlog rename chat-1 --generate --model gpt-4o-mini
+  sessionlog rename --all --generate --jobs 8 --provider anthropic --model claude-haiku-4-5")]
     Rename(RenameArgs),
+    /// Sum sessions up by a model, or show the summaries that are there
+    #[command(after_help = "\
+A model is shown what user and assistant said since the last summary, together with that summary.
+Tools and instructions are not shown. What was written stays in the log, with what it covers.
+Where the model cannot be asked at all, it ends; one bad answer leaves out only its session.
+
+Examples:
+  sessionlog summarize chat-1 --model gpt-4o-mini
+  sessionlog summarize --all --min-runs 10 --dry-run
+  sessionlog summarize chat-1 --base-url http://localhost:11434/v1 --model llama3.2
+  sessionlog summarize chat-1 --history     asks no model, and neither do --show and --withdraw")]
+    Summarize(SummarizeArgs),
     /// Show a session's state, or change it
     #[command(after_help = "\
 KEY=JSON sets, KEY= removes; dots lead into nested objects. Text takes quotes of its own.
@@ -176,12 +248,106 @@ Examples:
   sessionlog state chat-1
   sessionlog state chat-1 'name=\"Alice\"' cart.items='[\"tea\"]' cart.coupon=")]
     State(StateArgs),
-    /// Check what is stored: hash chain, gaps, snapshots, indexes, catalog
+    /// Show what is kept of a session, or say it
+    #[command(after_help = "\
+What a session does not say itself, the program that writes it says, and else all is kept. It acts
+on what is written from then on; `compact` does the same to what is stored already.
+
+Examples:
+  sessionlog policy chat-1
+  sessionlog policy chat-1 --store-tool-messages false --keep-runs 50
+  sessionlog policy chat-1 --inherit        it says nothing itself any more")]
+    Policy(PolicyArgs),
+    /// Remove from sessions what their policies, or these options, do not keep
+    #[command(after_help = "\
+Tool calls and their results go together, what was spent is still counted, and `verify` still
+holds. What a fork shares and keeps stays. Without options the policies in force are applied.
+
+Examples:
+  sessionlog compact chat-1 --no-tool-messages --dry-run
+  sessionlog compact --all --keep-runs 20
+  sessionlog compact --all --rewrite        and give the room back that it no longer needs")]
+    Compact(CompactArgs),
+    /// Show what is remembered of a user, or change it
+    #[command(
+        arg_required_else_help = true,
+        after_help = "\
+Memories are facts about a user, the same in all sessions of that user. They are in no session:
+lists, transcripts and searches of sessions do not show them, a dump of everything has them behind
+the sessions, and `erase --user` erases them.
+
+Examples:
+  sessionlog memory add --user alice 'Likes tea.' --topic drinks
+  sessionlog memory list --user alice --topic drinks
+  sessionlog memory search --user alice tea
+  sessionlog memory extract --user alice --model gpt-4o-mini
+  sessionlog memory history --user alice ID"
+    )]
+    Memory {
+        #[command(subcommand)]
+        command: MemoryCommand,
+    },
+    /// Delete sessions; their forks keep what they share
+    #[command(after_help = "\
+Prints a receipt for each. Nothing is deleted if any of them is not there.
+
+Examples:
+  sessionlog delete chat-1 --dry-run
+  sessionlog delete chat-1 chat-2 --reason 'asked by alice'")]
+    Delete(DeleteArgs),
+    /// Erase a user, a session, a run or a message for good, in forks and summaries too
+    #[command(after_help = "\
+What was derived goes too: copies in later runs, the summaries that cover it, generated names,
+memories. The receipt names seqs and digests, and stays in the log. Of a session that was deleted
+before, what its forks share is erased.
+
+Examples:
+  sessionlog erase --user alice --dry-run
+  sessionlog erase --user alice --reason 'GDPR art. 17'
+  sessionlog erase chat-1 --message 42
+  sessionlog erase chat-1 --run 3
+  sessionlog erase --receipts
+  sessionlog erase --receipts chat-1        what of chat-1 went, also when it is gone itself")]
+    Erase(EraseArgs),
+    /// List the media that are stored, and remove those that nothing refers to
     #[command(after_help = "\
 Examples:
+  sessionlog blobs
+  sessionlog blobs --collect --dry-run")]
+    Blobs(BlobsArgs),
+    /// Make keys to seal databases with
+    #[command(after_help = "\
+Examples:
+  sessionlog key new ~/.sessionlog.key
+  sessionlog record chat-1 --key-file ~/.sessionlog.key")]
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// Check what is stored: hash chain, gaps, snapshots, indexes, catalog
+    #[command(after_help = "\
+It ends with a head: a hash over all that comes before it, of the log, or of each session that was
+named. Whoever can write all of a database can make it look whole, but not find another past for a
+head that was kept elsewhere: --head checks that it still stands where it was taken from.
+
+Examples:
   sessionlog verify
-  sessionlog verify chat-1 chat-2 --json")]
+  sessionlog verify chat-1 chat-2 --json
+  sessionlog verify --head HASH             nothing in the log was changed up to there
+  sessionlog verify chat-1 --head HASH      nothing in the session was")]
     Verify(VerifyArgs),
+    /// Check whether the conversations of transcripts can be sent to a provider, and mend them
+    #[command(after_help = "\
+Requests of OpenAI and Anthropic are checked against all rules of that provider; in other formats
+that calls and results belong together. No database is needed, and none is touched. --repair prints
+each conversation mended, a line each and nothing but its messages, and says on standard error what
+it took. Parts that are neither text nor images are left out of what is mended, and counted there.
+
+Examples:
+  sessionlog validate request.json
+  sessionlog validate --repair request.json > mended.json
+  my-agent --dump | sessionlog validate --format anthropic -")]
+    Validate(ValidateArgs),
     /// Count what the database holds, and its bytes
     #[command(after_help = "\
 Examples:
@@ -196,234 +362,53 @@ Examples:
     Completions(CompletionsArgs),
 }
 
-#[derive(Debug, Args)]
-pub(super) struct ImportArgs {
-    /// What the files are; auto looks at each
-    #[arg(long, default_value = "auto", value_parser = import_format())]
-    pub(super) format: ImportFormat,
-    /// The owner of the sessions that are new
-    #[arg(long, value_name = "USER")]
-    pub(super) user: Option<String>,
-    /// Files or folders; - is standard input
-    #[arg(value_name = "PATH", required = true)]
-    pub(super) paths: Vec<PathBuf>,
-}
-
-/// A transcript format, or none in particular.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ImportFormat(pub(super) Option<Format>);
-
-#[derive(Debug, Args)]
-pub(super) struct RecordArgs {
-    /// The session, continued or begun
-    pub(super) session: String,
-    /// Act as this user, who owns the session if it is new; without one, act as nobody, who
-    /// reaches only sessions without an owner
-    #[arg(long, value_name = "USER")]
-    pub(super) user: Option<String>,
-    /// What the messages look like
-    #[arg(long, default_value = "openai", value_parser = ["openai"])]
-    pub(super) format: String,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ExportArgs {
-    /// What to write
-    #[arg(long, default_value = "openai", value_parser = export_format())]
-    pub(super) format: Format,
-    /// Every session of the database
-    #[arg(long, conflicts_with = "sessions")]
-    pub(super) all: bool,
-    /// The sessions
-    #[arg(value_name = "SESSION", required_unless_present = "all")]
-    pub(super) sessions: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct LsArgs {
-    /// Only this user's
-    #[arg(long)]
-    pub(super) user: Option<String>,
-    /// Only of this type
-    #[arg(long = "type", value_name = "TYPE", value_parser = session_type())]
-    pub(super) session_type: Option<SessionType>,
-    /// Only with this agent, team or workflow
-    #[arg(long, value_name = "ID")]
-    pub(super) component: Option<String>,
-    /// Only with this in their name, in upper or lower case
-    #[arg(long)]
-    pub(super) name: Option<String>,
-    /// Only created at or after this time: RFC 3339, or YYYY-MM-DD in UTC
-    #[arg(long, value_name = "TIME", value_parser = first_us)]
-    pub(super) since: Option<i64>,
-    /// Only created at or before this time, or on this day
-    #[arg(long, value_name = "TIME", value_parser = last_us)]
-    pub(super) until: Option<i64>,
-    /// What to sort by
-    #[arg(long, value_enum, default_value = "created_at")]
-    pub(super) sort: Sort,
-    /// Which end comes first
-    #[arg(long, value_enum, default_value = "desc")]
-    pub(super) order: Order,
-    /// Sessions on a page
-    #[arg(long, value_name = "N", default_value = "20", value_parser = page_limit)]
-    pub(super) limit: usize,
-    /// Which page, from 1
-    #[arg(long, value_name = "N", default_value = "1")]
-    pub(super) page: NonZeroUsize,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub(super) enum Sort {
-    CreatedAt,
-    UpdatedAt,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum Order {
-    Asc,
-    Desc,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ShowArgs {
-    /// The session
-    pub(super) session: String,
-    /// When
-    #[arg(long, value_name = "POINT", default_value = "head")]
-    pub(super) at: Point,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct HistoryArgs {
-    /// The session
-    pub(super) session: String,
-    /// The last N runs
-    #[arg(long, value_name = "N")]
-    pub(super) runs: Option<usize>,
-    /// At most the last N messages
-    #[arg(long, value_name = "N")]
-    pub(super) messages: Option<usize>,
-    /// The results of at most the last N tool calls
-    #[arg(long, value_name = "N")]
-    pub(super) max_tool_calls: Option<usize>,
-    /// When
-    #[arg(long, value_name = "POINT", default_value = "head")]
-    pub(super) at: Point,
-    /// Whose request format --json prints
-    #[arg(long, value_enum, default_value = "openai")]
-    pub(super) format: Provider,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Provider {
-    Openai,
-    Anthropic,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct LogArgs {
-    /// The session
-    pub(super) session: String,
-    /// The first event
-    #[arg(long, value_name = "SEQ", default_value = "1")]
-    pub(super) from: u64,
-    /// The last event
-    #[arg(long, value_name = "SEQ")]
-    pub(super) to: Option<u64>,
-    /// Go on with what other processes append, until interrupted; --json prints one event a line
-    #[arg(long, short, conflicts_with = "to")]
-    pub(super) follow: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ReplayArgs {
-    /// The session
-    pub(super) session: String,
-    /// Where to stop
-    #[arg(long, value_name = "POINT", default_value = "head")]
-    pub(super) to: Point,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct DiffArgs {
-    /// The session
-    pub(super) session: String,
-    /// The point to compare
-    #[arg(value_name = "A")]
-    pub(super) from: Point,
-    /// The point to compare it with
-    #[arg(value_name = "B")]
-    pub(super) to: Point,
-    /// The session that B is a point of, if it is another
-    #[arg(long, value_name = "SESSION")]
-    pub(super) with: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ForkArgs {
-    /// The session
-    pub(super) session: String,
-    /// Where
-    #[arg(long, value_name = "POINT", default_value = "head")]
-    pub(super) at: Point,
-    /// The id of the fork; a new one is made up if none is given
-    #[arg(long, value_name = "NEW")]
-    pub(super) id: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ForksArgs {
-    /// The session
-    pub(super) session: String,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct RewindArgs {
-    /// The session
-    pub(super) session: String,
-    /// Where to
-    #[arg(long, value_name = "POINT")]
-    pub(super) to: Point,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct RenameArgs {
-    /// The session
-    pub(super) session: String,
-    /// Its new name
-    pub(super) name: String,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct StateArgs {
-    /// The session
-    pub(super) session: String,
-    /// What to change
-    #[arg(value_name = "KEY=JSON")]
-    pub(super) assignments: Vec<Assignment>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct VerifyArgs {
-    /// The sessions; all of them, and the log as a whole, if none is given
-    #[arg(value_name = "SESSION")]
-    pub(super) sessions: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct CompletionsArgs {
-    /// The shell
-    pub(super) shell: Shell,
-}
-
 impl Cli {
     pub(super) fn from_command_line() -> Result<Self, clap::Error> {
         let matches = Self::command().try_get_matches()?;
         let mut cli = Self::from_arg_matches(&matches)?;
+        if let Some((kind, words)) = cli.command.misuse() {
+            return Err(Self::command().error(kind, words));
+        }
         cli.global.is_db_named = matches.value_source("db") == Some(ValueSource::CommandLine);
+        cli.global.settle(&matches)?;
         Ok(cli)
+    }
+}
+
+impl Global {
+    /// A variable of the environment that is empty counts as one that is not set.
+    fn settle(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        let check_unnamed = |name: &str| {
+            if matches.value_source(name) != Some(ValueSource::CommandLine) {
+                return Ok(());
+            }
+            let words = format!("--{} is empty: name a path", name.replace('_', "-"));
+            Err(Cli::command().error(ErrorKind::InvalidValue, words))
+        };
+        if self.db.as_os_str().is_empty() {
+            check_unnamed("db")?;
+            self.db = PathBuf::from(DB);
+        }
+        if self.key_file.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
+            check_unnamed("key_file")?;
+            self.key_file = None;
+        }
+        Ok(())
+    }
+}
+
+impl Command {
+    /// What clap has no rule for.
+    fn misuse(&self) -> Option<(ErrorKind, &'static str)> {
+        match self {
+            Self::Verify(args) => args.misuse(),
+            Self::Compact(args) => args.misuse(),
+            Self::Policy(args) => args.misuse(),
+            Self::Rename(args) => args.misuse(),
+            Self::Summarize(args) => args.misuse(),
+            Self::Memory { command } => command.misuse(),
+            _ => None,
+        }
     }
 }
 
@@ -447,60 +432,6 @@ pub(super) fn one_line_of(error: &clap::Error) -> String {
     format!("{} (--help says more)", words.strip_prefix("error: ").unwrap_or(&words))
 }
 
-fn import_format() -> impl TypedValueParser<Value = ImportFormat> {
-    let auto = PossibleValue::new("auto").help("What each file looks like");
-    let names = Format::ALL.iter().map(|format| format_value(*format));
-    PossibleValuesParser::new(std::iter::once(auto).chain(names)).try_map(|name| match &*name {
-        "auto" => Ok(ImportFormat(None)),
-        name => name.parse().map(|format| ImportFormat(Some(format))),
-    })
-}
-
-fn export_format() -> impl TypedValueParser<Value = Format> {
-    let written = Format::ALL.iter().filter(|format| format.is_written());
-    let names = written.map(|format| format_value(*format));
-    PossibleValuesParser::new(names).try_map(|name| name.parse::<Format>())
-}
-
-fn format_value(format: Format) -> PossibleValue {
-    PossibleValue::new(format.as_str()).help(format.about())
-}
-
-fn session_type() -> impl TypedValueParser<Value = SessionType> {
-    let types = [SessionType::Agent, SessionType::Team, SessionType::Workflow];
-    PossibleValuesParser::new(types.map(SessionType::as_str))
-        .try_map(|name| name.parse::<SessionType>())
-}
-
-fn page_limit(text: &str) -> Result<usize, String> {
-    let max = limits::LIST_PAGE_MAX;
-    let limit = text.parse().ok().filter(|limit| (1..=max).contains(limit));
-    limit.ok_or_else(|| format!("a page holds 1 to {max} sessions"))
-}
-
-/// The first microsecond of a time or day.
-fn first_us(text: &str) -> Result<i64, String> {
-    instant(text, false)
-}
-
-/// The last microsecond of a time or day.
-fn last_us(text: &str) -> Result<i64, String> {
-    instant(text, true)
-}
-
-fn instant(text: &str, is_end: bool) -> Result<i64, String> {
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return Ok(at.as_microsecond());
-    }
-    let is_date = text.len() == "2026-01-31".len();
-    let date = text.parse::<Date>().ok().filter(|_| is_date);
-    let day = date.and_then(|date| if is_end { date.tomorrow().ok() } else { Some(date) });
-    let start = day.and_then(|day| day.to_zoned(TimeZone::UTC).ok());
-    start
-        .map(|start| start.timestamp().as_microsecond() - i64::from(is_end))
-        .ok_or_else(|| String::from("use 2026-01-31 or 2026-01-31T12:00:00Z"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -508,13 +439,5 @@ mod tests {
     #[test]
     fn clap_finds_no_fault_with_the_command_line() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_day_reaches_from_its_first_microsecond_to_its_last() {
-        let (first, last) = (first_us("2026-01-31").unwrap(), last_us("2026-01-31").unwrap());
-        assert_eq!(last - first, 86_400_000_000 - 1);
-        assert_eq!(first_us("2026-01-31T00:00:00Z").unwrap(), first);
-        assert!(first_us("yesterday").is_err());
     }
 }

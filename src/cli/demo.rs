@@ -7,22 +7,24 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use sessionlog::{Access, Engine, EventId, Point, SessionQuery};
+use sessionlog::{Access, Compaction, Engine, EventId, Point, Policy, SessionQuery};
 
 use self::sample::{SAMPLES, Sample};
 use super::args::Global;
 use super::failure::{Failure, Outcome, Result};
 use super::output::{FAINT, LABEL, Output};
-use super::{database, history, ls, sheet, verify};
+use super::{compact, database, history, ls, sheet, verify};
 
 /// The sample that the tour looks into, and a run to go back to.
 const SHOWN: &str = "demo-parcel";
 const EARLIER: Point = Point::Run(1);
+/// What is made of it on the way, where nothing is kept.
+const FORK: &str = "demo-parcel-again";
 
 pub(super) fn run(global: &Global, out: &mut Output) -> Result<Outcome> {
     let temporary = if global.is_db_named { None } else { Some(TemporaryDir::new()?) };
     let path = temporary.as_ref().map_or(global.db.as_path(), |directory| &directory.0);
-    let engine = Engine::builder().open(path)?;
+    let engine = database::sealed(Engine::builder(), global)?.open(path)?;
     let recorded = record_samples(&engine)?;
     if out.is_json() {
         write_json(&engine, path, &recorded, temporary.is_some(), out)?;
@@ -34,6 +36,7 @@ pub(super) fn run(global: &Global, out: &mut Output) -> Result<Outcome> {
     }
     write_recorded(&recorded, out)?;
     write_tour(&engine, out)?;
+    write_changes(&engine, temporary.is_some(), out)?;
     write_next(temporary.is_none().then_some(path), out)?;
     Ok(Outcome::Fine)
 }
@@ -80,10 +83,39 @@ fn write_tour(engine: &Engine, out: &mut Output) -> Result<()> {
     write_step("3. The same session as it was after its first run", &command, out)?;
     let earlier = session.at(EARLIER)?;
     sheet::write_view(earlier.view(), out)?;
-    sheet::write_runs(&earlier.runs()?, out)?;
+    sheet::write_runs(&session, &earlier, sheet::RUNS_SHOWN, out)
+}
 
-    write_step("4. Whether all that is stored is as it was written", "verify", out)?;
+/// Goes back and compacts, and checks that all still holds. Samples that stay are not changed.
+fn write_changes(engine: &Engine, is_temporary: bool, out: &mut Output) -> Result<()> {
+    let session = database::session(engine, SHOWN)?;
+    if is_temporary {
+        let command = format!("fork {SHOWN} --id {FORK}; rewind {FORK} --to {EARLIER}");
+        write_step("4. Another way from there, in a session of its own", &command, out)?;
+        let fork = session.fork(Point::Head).id(FORK).open()?;
+        fork.rewind(EARLIER)?.wait()?;
+        let (fork, session) = (fork.view()?.run_count, session.view()?.run_count);
+        writeln!(out, "{SHOWN} has {session} runs, {FORK} {fork}; the past is shared, not copied")?;
+    }
+    let number = if is_temporary {
+        write_step("5. Without what tools said", "compact --all --no-tool-messages", out)?;
+        compact::write_plans(&compaction(engine).run()?, false, out)?;
+        history::write_messages(&session.window().runs(1).messages()?, out)?;
+        5
+    } else {
+        let command = format!("compact {SHOWN} --no-tool-messages --dry-run");
+        write_step("4. What would go without what tools said", &command, out)?;
+        compact::write_plans(&compaction(engine).sessions([SHOWN]).plan()?, true, out)?;
+        4
+    };
+    let title = format!("{}. Whether all that is stored is as it was written", number + 1);
+    write_step(&title, "verify", out)?;
     verify::write_report(&engine.verify()?, out)
+}
+
+/// Lets go of what tools said, and of nothing else.
+fn compaction(engine: &Engine) -> Compaction {
+    engine.compaction().policy(Policy::new().store_tool_messages(false))
 }
 
 fn write_step(title: &str, command: &str, out: &mut Output) -> Result<()> {
@@ -122,6 +154,7 @@ fn write_json(
         "sessions": ls::records(&page.sessions),
         "history": { "session_id": SHOWN, "messages": session.window().openai()? },
         "earlier": { "at": EARLIER.to_string(), "session": session.at(EARLIER)?.to_record()? },
+        "compaction": compaction(engine).sessions([SHOWN]).plan()?,
         "verify": engine.verify()?,
     }))
 }

@@ -1,10 +1,13 @@
 //! What happened in an event, in a few words.
 
+use anstyle::Style;
 use sessionlog::{
-    Created, EventBody, Json, Message, RunFinished, RunStarted, StateOp, ToolExecuted,
+    Compacted, Created, Deleted, Erased, ErasureTarget, EventBody, ImportedFrom, Json, Message,
+    OlderRuns, Removed, Role, RunFinished, RunStarted, StateOp, ToolExecuted,
 };
 
-use super::{sheet, text};
+use super::output::FAINT;
+use super::{policy, sheet, text};
 
 /// Longer than a line on any terminal; what is cut stands in the JSON.
 const CHARS_MAX: usize = 240;
@@ -24,7 +27,7 @@ pub(super) fn words(body: &EventBody) -> String {
             format!("{} at seq {}", forked.parent_session_id, forked.seq)
         }
         EventBody::RewoundTo(rewound) => format!("seq {}", rewound.seq),
-        EventBody::ImportedFrom(import) => format!("{} ({})", import.source, import.format),
+        EventBody::ImportedFrom(import) => imported_words(import),
         EventBody::RunStarted(started) => started_words(started),
         EventBody::MessageAdded(added) => message(&added.message),
         EventBody::ToolExecuted(tool) => tool_words(tool),
@@ -35,10 +38,63 @@ pub(super) fn words(body: &EventBody) -> String {
             format!("seq {} to {}: {}", summary.first_seq, summary.last_seq, summary.summary)
         }
         EventBody::SummaryWithdrawn(withdrawn) => format!("the one of seq {}", withdrawn.seq),
+        EventBody::PolicySet(set) => policy::words(&set.policy),
+        EventBody::Compacted(compacted) => compacted_words(compacted),
+        EventBody::Erased(erased) => erased_words(erased),
+        EventBody::Deleted(deleted) => deleted_words(deleted),
+        EventBody::Gone(_) => String::from("erased"),
         EventBody::Custom(custom) => format!("{} {}", custom.kind, custom.data.as_str()),
         other => other.to_json().as_str().to_owned(),
     };
     text::cut(&text::one_line(&words), CHARS_MAX)
+}
+
+/// What is left of what was removed matters less.
+pub(super) fn style(body: &EventBody) -> Style {
+    let is_removed = match body {
+        EventBody::Gone(_) => true,
+        EventBody::MessageAdded(added) => added.message.omitted.message,
+        EventBody::RunStarted(started) => started.reduced == Some(OlderRuns::Dropped),
+        _ => false,
+    };
+    if is_removed { FAINT } else { Style::new() }
+}
+
+/// What a policy left out of a message that is there, or why the message is not.
+pub(super) fn omitted(message: &Message) -> Option<String> {
+    let omitted = &message.omitted;
+    if omitted.is_empty() {
+        return None;
+    }
+    if omitted.message {
+        // An erasure leaves the same; that it was one, its own event says.
+        return Some(match &message.role {
+            _ if message.from_history => String::from("removed: copy of an earlier message"),
+            Role::Tool => String::from("removed: tool result"),
+            _ if omitted.tool_calls > 0 => {
+                format!("removed: {}", counted(omitted.tool_calls, "tool call"))
+            }
+            _ => String::from("removed"),
+        });
+    }
+    let parts = [
+        (omitted.tool_calls, "tool call"),
+        (omitted.tool_parts, "tool part"),
+        (omitted.media, "image or file"),
+    ];
+    let parts: Vec<String> = parts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| counted(count, word))
+        .collect();
+    Some(format!("removed by policy: {}", parts.join(", ")))
+}
+
+fn counted(count: u32, word: &str) -> String {
+    match (count, word) {
+        (2.., "image or file") => format!("{count} images or files"),
+        _ => text::count(count.into(), word),
+    }
 }
 
 /// The changes of a state, each with its place.
@@ -62,10 +118,67 @@ fn created_words(created: &Created) -> String {
     format!("{} session {}", created.session_type, owner(created.user_id.as_deref()))
 }
 
+fn imported_words(import: &ImportedFrom) -> String {
+    let source = if import.source.is_empty() { "erased" } else { &import.source };
+    format!("{source} ({})", import.format)
+}
+
+fn compacted_words(compacted: &Compacted) -> String {
+    let removed = removed_words(&compacted.removed);
+    format!("{removed}, by policy: {}", policy::words(&compacted.policy))
+}
+
+fn erased_words(erased: &Erased) -> String {
+    let target = match erased.target {
+        ErasureTarget::Message { seq } => format!("the message of seq {seq}"),
+        ErasureTarget::Run { .. } => String::from("a run"),
+        ErasureTarget::Shared { last_seq } => format!("what forks share, to seq {last_seq}"),
+        ErasureTarget::Derived { .. } => {
+            String::from("what came of something erased in another session")
+        }
+        ErasureTarget::Memory { .. } => String::from("a memory"),
+    };
+    let derived = match erased.derived.len() as u64 {
+        0 => String::new(),
+        derived => format!(", {} of them derived", text::grouped(derived)),
+    };
+    let blobs = match erased.blobs.len() as u64 {
+        0 => String::new(),
+        blobs => format!(", {}", text::count(blobs, "blob")),
+    };
+    let removed = removed_words(&erased.removed);
+    format!("{target}: {removed}{derived}{blobs}{}", reason(erased.authority.as_deref()))
+}
+
+fn deleted_words(deleted: &Deleted) -> String {
+    let how = if deleted.is_erased { "erased, in its forks too" } else { "deleted" };
+    format!("{how}{}", reason(deleted.authority.as_deref()))
+}
+
+fn reason(authority: Option<&str>) -> String {
+    authority.map(|authority| format!(" ({authority})")).unwrap_or_default()
+}
+
+fn removed_words(removed: &[Removed]) -> String {
+    let events = text::count(removed.len() as u64, "event");
+    match (removed.first(), removed.last()) {
+        (Some(first), Some(last)) if first.seq < last.seq => {
+            format!("{events} from seq {} to {}", first.seq, last.seq)
+        }
+        (Some(one), _) => format!("{events} at seq {}", one.seq),
+        _ => events,
+    }
+}
+
 fn started_words(started: &RunStarted) -> String {
     let model = started.model.as_ref().map(|model| format!(", {model}")).unwrap_or_default();
     let parent = started.parent_run_id.as_ref().map(|parent| format!(", part of {parent}"));
-    format!("{}{model}{}", started.run_id, parent.unwrap_or_default())
+    let reduced = match started.reduced {
+        None => "",
+        Some(OlderRuns::Reduced) => ", reduced by policy",
+        Some(OlderRuns::Dropped) => ", removed",
+    };
+    format!("{}{model}{}{reduced}", started.run_id, parent.unwrap_or_default())
 }
 
 pub(super) fn message(message: &Message) -> String {
@@ -74,11 +187,18 @@ pub(super) fn message(message: &Message) -> String {
     let parts: Vec<String> = std::iter::once(message.content.text())
         .filter(|text| !text.is_empty())
         .chain(calls)
+        .chain(omitted(message).map(|words| format!("({words})")))
         .collect();
     format!("{}: {}", message.role.as_str(), parts.join(" "))
 }
 
 fn tool_words(tool: &ToolExecuted) -> String {
+    if tool.tool_name.is_empty() {
+        return String::from("erased");
+    }
+    if tool.tool_args.is_none() && tool.result.is_none() {
+        return tool.tool_name.clone();
+    }
     let arguments = tool.tool_args.as_ref().map(Json::as_str).unwrap_or_default();
     let result = tool.result.as_deref().unwrap_or_default();
     let failed = if tool.tool_call_error { " failed" } else { "" };

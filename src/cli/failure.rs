@@ -1,9 +1,12 @@
 //! How a command ends.
 
+use std::error::Error as _;
 use std::io;
 use std::process::ExitCode;
 
 use sessionlog::{Error, ErrorKind};
+
+use super::text;
 
 pub(super) type Result<T> = std::result::Result<T, Failure>;
 
@@ -21,6 +24,10 @@ pub(super) enum Outcome {
 pub(super) enum Failure {
     /// The engine refused.
     Engine(Error),
+    /// The database could not be opened as it lies there, and a copy of it may be.
+    Opening(Error),
+    /// There is no such session, and these ids look like its.
+    Unknown(Error, Vec<String>),
     /// The engine refused, at a place that its error does not name.
     At(String, Error),
     /// Standard output could not be written.
@@ -37,8 +44,16 @@ impl Failure {
 
     /// Whether it may come of reading what somebody writes to at the same time.
     pub(super) fn may_pass(&self) -> bool {
-        let (Self::Engine(error) | Self::At(_, error)) = self else { return false };
+        let (Self::Engine(error) | Self::Opening(error) | Self::At(_, error)) = self else {
+            return false;
+        };
         matches!(error.kind(), ErrorKind::Corrupt { .. } | ErrorKind::Io { .. })
+    }
+
+    /// A batch that ended before its end.
+    pub(super) fn ended(what: &str, done: usize, not_done: usize, error: Error) -> Self {
+        let done = text::count(done as u64, what);
+        Self::At(format!("{done} done, {} not done", text::grouped(not_done as u64)), error)
     }
 
     pub(super) fn words(words: impl Into<String>) -> Self {
@@ -46,18 +61,41 @@ impl Failure {
     }
 }
 
+/// How to go on after a refusal.
+fn hint(error: &Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::NotFound { what: "database" } => " (import, record or demo makes one)",
+        ErrorKind::Key { .. } => " (--key-file says where the key is)",
+        ErrorKind::Forbidden => " (--user says in whose name)",
+        _ => "",
+    }
+}
+
+/// The same where a database could not be opened. What cannot be written can often be copied.
+fn opening_hint(error: &Error) -> &'static str {
+    let os = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    let is_unwritable = os.is_some_and(|os| {
+        matches!(
+            os.kind(),
+            io::ErrorKind::PermissionDenied
+                | io::ErrorKind::ReadOnlyFilesystem
+                | io::ErrorKind::StorageFull
+        )
+    });
+    if is_unwritable || *error.kind() == ErrorKind::Locked {
+        " (--salvage reads a copy of it)"
+    } else {
+        hint(error)
+    }
+}
+
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Engine(error) => {
-                write!(f, "{error}")?;
-                match error.kind() {
-                    ErrorKind::NotFound { what: "database" } => {
-                        f.write_str(" (import, record or demo makes one)")
-                    }
-                    _ => Ok(()),
-                }
-            }
+            Self::Engine(error) => write!(f, "{error}{}", hint(error)),
+            Self::Opening(error) => write!(f, "{error}{}", opening_hint(error)),
+            Self::Unknown(error, near) if near.is_empty() => write!(f, "{error}"),
+            Self::Unknown(error, near) => write!(f, "{error}: is it {}?", near.join(" or ")),
             Self::At(place, error) => write!(f, "{place}: {error}"),
             Self::Output(error) => write!(f, "standard output: {error}"),
             Self::Words(words) => f.write_str(words),

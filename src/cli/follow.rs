@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sessionlog::{Delivery, Engine, Event, Session};
 
 use super::args::Global;
+use super::database;
 use super::failure::{Failure, Result};
 use super::output::Output;
 
@@ -68,7 +69,8 @@ fn look(
     out: &mut Output,
     show: &mut impl FnMut(&Session, &Event, &mut Output) -> Result<()>,
 ) -> Result<()> {
-    let engine = Engine::builder().create(false).salvage(true).open(&global.db)?;
+    let builder = database::sealed(Engine::builder(), global)?;
+    let engine = builder.create(false).salvage(true).open(&global.db)?;
     let session = super::database::session(&engine, session_id)?;
     for delivery in session.subscribe(*next_seq)? {
         if let Delivery::Event(there) = delivery.map_err(Failure::from)? {

@@ -3,13 +3,12 @@
 use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
-use serde_json::json;
 use sessionlog::{Message, Role, SessionAt, SessionWindow};
 
 use super::args::{Global, HistoryArgs, Provider};
 use super::failure::{Outcome, Result};
 use super::output::{FAINT, Output};
-use super::text;
+use super::{event_text, text};
 
 /// The library's own default, said here to tell people about it.
 const RUNS_DEFAULT: u64 = 3;
@@ -21,7 +20,7 @@ pub(super) fn run(global: &Global, args: &HistoryArgs, out: &mut Output) -> Resu
         write_json(&window, args.format, out)?;
         return Ok(Outcome::Fine);
     }
-    let (messages, repairs) = window.read()?;
+    let (messages, repairs) = window.media_as_references().read()?;
     write_messages(&messages, out)?;
     for repair in &repairs {
         let repair = text::one_line(&repair.to_string());
@@ -57,29 +56,30 @@ fn window(at: &SessionAt, args: &HistoryArgs) -> SessionWindow {
 }
 
 fn write_json(window: &SessionWindow, format: Provider, out: &mut Output) -> Result<()> {
+    // Media are written as they are read, so that a window of images fits into any memory.
     match format {
-        Provider::Openai => out.json(&json!({ "messages": window.openai()? })),
-        Provider::Anthropic => {
-            let prompt = window.anthropic()?;
-            let mut document = json!({ "messages": prompt.messages });
-            // A provider takes no system prompt for none, but not for null.
-            if let (Some(system), Some(fields)) = (prompt.system, document.as_object_mut()) {
-                fields.insert(String::from("system"), system.into());
-            }
-            out.json(&document)
+        Provider::Openai => {
+            out.write_all(b"{\"messages\":")?;
+            out.engine(|out| window.write_openai(out))?;
+            out.write_all(b"}")?;
         }
+        Provider::Anthropic => out.engine(|out| window.write_anthropic(out))?,
     }
+    Ok(out.write_all(b"\n")?)
 }
 
 /// A conversation as text: who speaks, in a colour of their own, and what they say.
 pub(super) fn write_messages(messages: &[Message], out: &mut Output) -> Result<()> {
     for message in messages {
         let mut speaker = message.role.as_str();
-        for line in said(message) {
+        let plain = said(message).into_iter().map(|line| (Style::new(), line));
+        let faint = event_text::omitted(message).map(|words| (FAINT, format!("({words})")));
+        for (faint, line) in plain.chain(faint) {
             let style = style_of(&message.role);
             // The label stands once, beside the first line.
             let label = text::one_line(std::mem::take(&mut speaker));
-            writeln!(out, "{style}{label:<10}{style:#} {}", text::printable(&line))?;
+            let line = text::printable(&line);
+            writeln!(out, "{style}{label:<10}{style:#} {faint}{line}{faint:#}")?;
         }
     }
     Ok(())
@@ -96,7 +96,7 @@ fn said(message: &Message) -> Vec<String> {
     for call in &message.tool_calls {
         lines.push(format!("-> {}({})", call.name, text::one_line(&call.arguments)));
     }
-    if lines.is_empty() {
+    if lines.is_empty() && message.omitted.is_empty() {
         lines.push(String::from("(nothing)"));
     }
     lines

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
-use sessionlog::{Digest, Event, EventBody, Json, Point, RunResumed, RunStarted, Session};
+use sessionlog::{
+    Digest, ErrorKind, Event, EventBody, Json, Point, RunResumed, RunStarted, Session,
+};
 
 use super::args::{Global, LogArgs};
 use super::event_text;
@@ -50,7 +52,8 @@ fn follow_events(global: &Global, args: &LogArgs, out: &mut Output) -> Result<Ou
 fn write_event(event: &Event, out: &mut Output) -> Result<()> {
     let (seq, kind) = (event.seq, event.body.kind().as_str());
     let (at, words) = (text::time(event.recorded_at_us), event_text::words(&event.body));
-    out.line(format!("{seq:>6}  {at}  {kind:<16}  {words}").trim_end())
+    let line = format!("{seq:>6}  {at}  {kind:<16}  {words}");
+    out.line_in(event_text::style(&event.body), line.trim_end())
 }
 
 /// An event as JSON.
@@ -72,7 +75,14 @@ struct RunNames(HashMap<Digest, String>);
 impl RunNames {
     /// The runs that are under way before a seq.
     fn before(session: &Session, seq: u64) -> Result<Self> {
-        let view = session.at(Point::seq(seq.saturating_sub(1)))?.into_view();
+        let view = match session.at(Point::seq(seq.saturating_sub(1))) {
+            Ok(at) => at.into_view(),
+            // The session begins behind one that was deleted.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {
+                return Ok(Self(HashMap::new()));
+            }
+            Err(error) => return Err(error.into()),
+        };
         let open = view.open_runs.into_values();
         Ok(Self(open.map(|run| (Digest::of_run(&run.run_id), run.run_id)).collect()))
     }

@@ -1,30 +1,45 @@
 //! The command line: what it takes is in [`args`], what it does is in one file per command.
 
 mod args;
+mod blobs;
+mod compact;
 mod completions;
+mod context;
 mod database;
+mod delete;
 mod demo;
 mod diff;
+mod erase;
 mod event_text;
 mod export;
+mod extract;
 mod failure;
 mod follow;
 mod fork;
 mod forks;
 mod history;
 mod import;
+mod key;
 mod log;
 mod ls;
+mod memory;
+mod models;
+mod near;
 mod output;
+mod policy;
+mod receipt;
 mod record;
 mod rename;
 mod replay;
 mod rewind;
+mod search;
 mod sheet;
 mod show;
 mod state;
 mod stats;
+mod summarize;
 mod text;
+mod validate;
 mod verify;
 
 use std::io::{self, Write};
@@ -66,6 +81,8 @@ fn dispatch(cli: &Cli, out: &mut Output) -> Result<Outcome> {
         Command::Ls(args) => ls::run(global, args, out),
         Command::Show(args) => show::run(global, args, out),
         Command::History(args) => history::run(global, args, out),
+        Command::Context(args) => context::run(global, args, out),
+        Command::Search(args) => search::run(global, args, out),
         Command::Log(args) => log::run(global, args, out),
         Command::Replay(args) => replay::run(global, args, out),
         Command::Diff(args) => diff::run(global, args, out),
@@ -73,8 +90,17 @@ fn dispatch(cli: &Cli, out: &mut Output) -> Result<Outcome> {
         Command::Forks(args) => forks::run(global, args, out),
         Command::Rewind(args) => rewind::run(global, args, out),
         Command::Rename(args) => rename::run(global, args, out),
+        Command::Summarize(args) => summarize::run(global, args, out),
         Command::State(args) => state::run(global, args, out),
+        Command::Policy(args) => policy::run(global, args, out),
+        Command::Compact(args) => compact::run(global, args, out),
+        Command::Memory { command } => memory::run(global, command, out),
+        Command::Delete(args) => delete::run(global, args, out),
+        Command::Erase(args) => erase::run(global, args, out),
+        Command::Blobs(args) => blobs::run(global, args, out),
+        Command::Key { command } => key::run(command, out),
         Command::Verify(args) => verify::run(global, args, out),
+        Command::Validate(args) => validate::run(args, out),
         Command::Stats => stats::run(global, out),
         Command::Completions(args) => completions::run(args, out),
     }

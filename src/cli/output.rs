@@ -8,6 +8,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{
     CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, Width, presets,
 };
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::failure::Result;
@@ -26,6 +27,23 @@ pub(super) const BAD: Style = AnsiColor::Red.on_default();
 const COLUMNS_MIN: usize = 20;
 /// A column gives way no further than this, padding included.
 const FLEXIBLE_MIN: Width = Width::Fixed(12);
+/// The same as a number, without the padding.
+pub(super) const FLEXIBLE_COLUMNS_MIN: usize = 10;
+
+/// A bar for work that is counted in sessions, drawn where standard error is a terminal.
+pub(super) fn sessions_bar(sessions: u64) -> ProgressBar {
+    bar_of(sessions, "sessions")
+}
+
+/// The same for work that is counted in something else.
+pub(super) fn bar_of(count: u64, what: &str) -> ProgressBar {
+    let bar = ProgressBar::new(count);
+    let template = format!("{{bar:30}} {{human_pos}} of {{human_len}} {what}");
+    if let Ok(style) = ProgressStyle::with_template(&template) {
+        bar.set_style(style);
+    }
+    bar
+}
 
 /// Where a command's results go.
 pub(super) struct Output {
@@ -45,6 +63,11 @@ impl Output {
         Self { is_json, columns, stream: BufWriter::new(stream) }
     }
 
+    /// How wide the terminal is, if it is one.
+    pub(super) fn columns(&self) -> Option<usize> {
+        self.columns
+    }
+
     /// Whether a program reads it.
     pub(super) fn is_json(&self) -> bool {
         self.is_json
@@ -54,6 +77,19 @@ impl Output {
     pub(super) fn json(&mut self, document: &impl Serialize) -> Result<()> {
         serde_json::to_writer(&mut self.stream, document)?;
         Ok(self.stream.write_all(b"\n")?)
+    }
+
+    /// Lets the engine write. An error of the output is told from one of the engine's.
+    pub(super) fn engine(
+        &mut self,
+        write: impl FnOnce(&mut dyn Write) -> sessionlog::Result<()>,
+    ) -> Result<()> {
+        let mut noting = Noting { out: self, error: None };
+        let written = write(&mut noting);
+        match noting.error.take() {
+            Some(error) => Err(error.into()),
+            None => Ok(written?),
+        }
     }
 
     /// The document `{"name":[...]}`, written as its items come. Where they break off the list
@@ -87,6 +123,12 @@ impl Output {
     pub(super) fn line(&mut self, line: &str) -> Result<()> {
         let line = self.fit(&text::flat(line), 0);
         Ok(writeln!(self, "{line}")?)
+    }
+
+    /// The same in a style.
+    pub(super) fn line_in(&mut self, style: Style, line: &str) -> Result<()> {
+        let line = self.fit(&text::flat(line), 0);
+        Ok(writeln!(self, "{style}{line}{style:#}")?)
     }
 
     /// The text, cut where a terminal ends if it begins so many columns in.
@@ -137,6 +179,26 @@ impl Output {
             }
         }
         Ok(())
+    }
+}
+
+/// Notes what the output failed with.
+struct Noting<'a> {
+    out: &'a mut Output,
+    error: Option<io::Error>,
+}
+
+impl Write for Noting<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes).map_err(|error| {
+            let kind = error.kind();
+            self.error = Some(error);
+            kind.into()
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

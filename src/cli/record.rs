@@ -8,8 +8,9 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use serde_json::Value;
 use sessionlog::transcript::Recorder;
-use sessionlog::{Engine, Error, ErrorKind, Message, Session, Ticket, limits};
+use sessionlog::{Engine, Error, ErrorKind, Message, Role, SessionBuilder, Ticket, limits};
 
 use super::args::{Global, RecordArgs};
 use super::failure::{Failure, Outcome, Result};
@@ -21,8 +22,7 @@ const AHEAD_MAX: usize = limits::QUEUE_APPENDS_MAX;
 const LINE_BYTES_MAX: usize = 2 * limits::EVENT_BYTES_MAX;
 
 pub(super) fn run(global: &Global, args: &RecordArgs, out: &mut Output) -> Result<Outcome> {
-    let engine = global.create()?;
-    let recorder = Arc::new(Shared::new(Recorder::new(open(&engine, args)?)));
+    let recorder = Arc::new(Shared(Mutex::new(begin(global, args)?)));
     let (sender, pushed) = sync_channel(AHEAD_MAX);
     let reader = {
         let recorder = Arc::clone(&recorder);
@@ -40,33 +40,81 @@ pub(super) fn run(global: &Global, args: &RecordArgs, out: &mut Output) -> Resul
     Ok(if read.broken == 0 { Outcome::Fine } else { Outcome::Troubled })
 }
 
+/// Opens what is there, which may refuse; what is not there is made by the first message.
+fn begin(global: &Global, args: &RecordArgs) -> Result<State> {
+    let engine = if global.db.exists() { Some(global.create(args.keep.policy())?) } else { None };
+    if let Some(engine) = &engine {
+        match session(engine, args).open_existing() {
+            Ok(session) => return Ok(State::Recording(Recorder::new(session))),
+            Err(error) if *error.kind() == (ErrorKind::NotFound { what: "session" }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let (global, args) = (global.clone(), args.clone());
+    Ok(State::Waiting(Box::new(move || {
+        let engine = engine.map_or_else(|| global.create(args.keep.policy()), Ok)?;
+        Ok(Recorder::new(session(&engine, &args).open()?))
+    })))
+}
+
 /// The session, in a user's name or in nobody's.
-fn open(engine: &Engine, args: &RecordArgs) -> Result<Session> {
+fn session(engine: &Engine, args: &RecordArgs) -> SessionBuilder {
     let session = engine.session(&args.session);
-    Ok(match &args.user {
-        Some(user) => session.user(user).open()?,
-        None => session.open()?,
-    })
+    match &args.user {
+        Some(user) => session.user(user),
+        None => session,
+    }
+}
+
+/// Opens the session that messages go to.
+type Open = Box<dyn FnOnce() -> sessionlog::Result<Recorder> + Send>;
+
+/// How far the recording has come.
+enum State {
+    /// No message came yet.
+    Waiting(Open),
+    Recording(Recorder),
+    /// Nothing more is recorded.
+    Over,
 }
 
 /// The recorder, until someone takes it to finish.
-struct Shared(Mutex<Option<Recorder>>);
+struct Shared(Mutex<State>);
 
 impl Shared {
-    fn new(recorder: Recorder) -> Self {
-        Self(Mutex::new(Some(recorder)))
+    fn take(&self) -> Option<Recorder> {
+        match std::mem::replace(&mut *self.lock(), State::Over) {
+            State::Recording(recorder) => Some(recorder),
+            State::Waiting(_) | State::Over => None,
+        }
     }
 
-    fn take(&self) -> Option<Recorder> {
-        self.lock().take()
+    /// Whether there was such a session before.
+    fn goes_on(&self) -> bool {
+        matches!(*self.lock(), State::Recording(_))
+    }
+
+    /// Opens the session, if no message did yet.
+    fn open(&self) -> Result<()> {
+        let mut state = self.lock();
+        if !matches!(*state, State::Waiting(_)) {
+            return Ok(());
+        }
+        if let State::Waiting(open) = std::mem::replace(&mut *state, State::Over) {
+            *state = State::Recording(open()?);
+        }
+        Ok(())
     }
 
     fn push(&self, message: Message) -> Option<sessionlog::Result<Ticket>> {
-        self.lock().as_mut().map(|recorder| recorder.push(message))
+        match &mut *self.lock() {
+            State::Recording(recorder) => Some(recorder.push(message)),
+            State::Waiting(_) | State::Over => None,
+        }
     }
 
-    // A recorder is whole between its calls, so a poisoned lock is as good as any.
-    fn lock(&self) -> MutexGuard<'_, Option<Recorder>> {
+    // The state is whole between calls, so a poisoned lock is as good as any.
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -89,22 +137,34 @@ struct Intake {
 fn read_all(recorder: &Shared, sender: &SyncSender<Pushed>) -> Result<Intake> {
     let mut input = io::stdin().lock();
     let (mut read, mut bytes) = (Intake::default(), Vec::new());
+    let mut calls = Calls { are_others: recorder.goes_on(), ..Calls::default() };
     for line in 1.. {
         match next_line(&mut input, &mut bytes)? {
             Line::End => break,
             Line::TooLong => complain(&mut read, line, "is too long"),
             Line::Whole if bytes.trim_ascii().is_empty() => {}
-            Line::Whole => match parse(&bytes).map(|message| recorder.push(message)) {
-                Ok(Some(Ok(ticket))) => {
-                    read.messages += 1;
-                    if sender.send(Pushed { line, ticket }).is_err() {
-                        break;
+            Line::Whole => match parse(&bytes) {
+                Err(words) => complain(&mut read, line, &words),
+                Ok(message) => {
+                    recorder.open()?;
+                    let warning = calls.warning(&message);
+                    match recorder.push(message) {
+                        Some(Ok(ticket)) => {
+                            read.messages += 1;
+                            if let Some(words) = warning {
+                                super::complain(&format!("line {line}: recorded, but {words}"));
+                            }
+                            if sender.send(Pushed { line, ticket }).is_err() {
+                                break;
+                            }
+                        }
+                        Some(Err(error)) if !is_about_the_message(&error) => {
+                            return Err(error.into());
+                        }
+                        Some(Err(error)) => complain(&mut read, line, &error.to_string()),
+                        None => break,
                     }
                 }
-                Ok(None) => break,
-                Ok(Some(Err(error))) if !is_about_the_message(&error) => return Err(error.into()),
-                Ok(Some(Err(error))) => complain(&mut read, line, &error.to_string()),
-                Err(words) => complain(&mut read, line, &words),
             },
         }
     }
@@ -113,12 +173,55 @@ fn read_all(recorder: &Shared, sender: &SyncSender<Pushed>) -> Result<Intake> {
 
 fn parse(bytes: &[u8]) -> std::result::Result<Message, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| String::from("not UTF-8"))?;
-    Message::from_json(text).map_err(|error| error.to_string())
+    Message::from_json(text).map_err(|error| match serde_json::from_str::<Value>(text) {
+        // A list is JSON as well, and what is wrong with it is something else.
+        Ok(value) if !value.is_object() => String::from("no JSON object with a role"),
+        _ => error.to_string(),
+    })
+}
+
+/// The calls that wait for a result, to tell one that answers none.
+#[derive(Default)]
+struct Calls {
+    waiting: Vec<Option<String>>,
+    /// Whether there may be others: those of a run that was under way before.
+    are_others: bool,
+}
+
+impl Calls {
+    /// Why a message goes to no provider, if it does not.
+    fn warning(&mut self, message: &Message) -> Option<String> {
+        match &message.role {
+            Role::Other(role) => Some(format!("role {role:?} goes to no provider")),
+            Role::Tool => {
+                let call = |id: &Option<String>| *id == message.tool_call_id;
+                match self.waiting.iter().position(call) {
+                    Some(place) => {
+                        self.waiting.remove(place);
+                        None
+                    }
+                    None if self.are_others => None,
+                    None => Some(String::from("a result that answers no call goes to no provider")),
+                }
+            }
+            Role::User => {
+                (self.waiting, self.are_others) = (Vec::new(), false);
+                None
+            }
+            _ => {
+                self.waiting.extend(message.tool_calls.iter().map(|call| call.id.clone()));
+                None
+            }
+        }
+    }
 }
 
 /// Whether the next message may fare better.
 fn is_about_the_message(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Invalid { .. } | ErrorKind::Limit { .. })
+    matches!(
+        error.kind(),
+        ErrorKind::Invalid { .. } | ErrorKind::Limit { .. } | ErrorKind::RunState { .. }
+    )
 }
 
 fn complain(read: &mut Intake, line: u64, words: &str) {

@@ -23,7 +23,8 @@ pub(super) fn run(global: &Global, args: &ReplayArgs, out: &mut Output) -> Resul
         let Step { event, view } = step?;
         let changed = seen.change_to(Seen::of(&view), &event.body);
         let kind = event.body.kind().as_str();
-        out.line(format!("{:>6}  {kind:<16}  {changed}", event.seq).trim_end())?;
+        let line = format!("{:>6}  {kind:<16}  {changed}", event.seq);
+        out.line_in(event_text::style(&event.body), line.trim_end())?;
     }
     writeln!(out)?;
     sheet::write_view(end.view(), out)?;
@@ -32,9 +33,12 @@ pub(super) fn run(global: &Global, args: &ReplayArgs, out: &mut Output) -> Resul
 
 /// The steps up to a seq.
 fn steps(session: &Session, last_seq: u64) -> Result<impl Iterator<Item = Result<Step>>> {
-    // Seqs have no gaps, so the place of a step is its seq.
-    let steps = session.replay()?.take(usize::try_from(last_seq).unwrap_or(usize::MAX));
-    Ok(steps.map(move |step| step.map_err(Failure::from)))
+    // A session may begin behind one that was deleted, so a step's place is not its seq.
+    let is_before = move |step: &sessionlog::Result<Step>| {
+        step.as_ref().map_or(true, |step| step.event.seq <= last_seq)
+    };
+    let steps = session.replay()?.take_while(is_before);
+    Ok(steps.map(|step| step.map_err(Failure::from)))
 }
 
 fn step_json(step: &Step) -> Value {

@@ -3,11 +3,14 @@
 use std::io::Write;
 
 use serde_json::Value;
-use sessionlog::{Metrics, Role, RunView, SessionView};
+use sessionlog::{Message, Metrics, Point, Role, RunView, Session, SessionAt, SessionView};
 
 use super::failure::Result;
-use super::output::{LABEL, Output};
-use super::text;
+use super::output::{FAINT, LABEL, Output};
+use super::{policy, text};
+
+/// Runs that are shown unless somebody wants others.
+pub(super) const RUNS_SHOWN: usize = 20;
 
 /// Everything but the runs. Nothing is there yet before the first event.
 pub(super) fn write_view(view: &SessionView, out: &mut Output) -> Result<()> {
@@ -32,6 +35,9 @@ pub(super) fn write_view(view: &SessionView, out: &mut Output) -> Result<()> {
     }
     write_object("state", &view.state, out)?;
     write_object("metadata", &view.metadata, out)?;
+    if !view.policy.is_empty() {
+        write_field("policy", &policy::words(&view.policy), out)?;
+    }
     if let Some(summary) = view.summary() {
         let covered = format!("(seq {} to {})", summary.first_seq, summary.last_seq);
         write_field("summary", &format!("{} {covered}", summary.summary), out)?;
@@ -45,19 +51,45 @@ pub(super) fn write_view(view: &SessionView, out: &mut Output) -> Result<()> {
     Ok(())
 }
 
-/// One line a run.
-pub(super) fn write_runs(runs: &[RunView], out: &mut Output) -> Result<()> {
-    if runs.is_empty() {
-        return Ok(());
-    }
-    writeln!(out)?;
-    let mut number = 0_u64;
-    let rows = runs.iter().map(|run| {
+/// One line for each of the newest runs. A run of a member has no number, so its id stands there.
+pub(super) fn write_runs(
+    session: &Session,
+    at: &SessionAt,
+    limit: usize,
+    out: &mut Output,
+) -> Result<()> {
+    let runs = at.runs()?;
+    let numbered = runs.iter().filter(|run| !run.is_member_run()).count() as u64;
+    let removed = at.view().run_count.saturating_sub(numbered);
+    let older = runs.len().saturating_sub(limit);
+    let mut rows = Vec::with_capacity(runs.len() - older);
+    let mut number = 0;
+    for (place, run) in runs.iter().enumerate() {
         number += u64::from(!run.is_member_run());
-        let number = if run.is_member_run() { String::new() } else { number.to_string() };
-        vec![number, run.status.to_string(), run.messages.len().to_string(), asked(run)]
-    });
-    out.table(&["RUN", "STATUS", "MESSAGES", "ASKED"], 2..3, 3..4, rows)
+        if place < older {
+            continue;
+        }
+        let name = match (run.is_member_run(), removed) {
+            (true, _) => run.started.run_id.clone(),
+            (false, 0) => number.to_string(),
+            // A run that is shown no more keeps its number.
+            (false, _) => session.at(Point::seq(run.first_seq))?.view().run_count.to_string(),
+        };
+        rows.push(vec![name, run.status.to_string(), held(run), asked(run)]);
+    }
+    if !rows.is_empty() {
+        writeln!(out)?;
+        out.table(&["RUN", "STATUS", "MESSAGES", "ASKED"], 2..3, 3..4, rows)?;
+    }
+    if older > 0 {
+        let older = text::count(older as u64, "older run");
+        writeln!(out, "{FAINT}({older} not shown: --runs N or --runs all shows them){FAINT:#}")?;
+    }
+    if removed > 0 {
+        let removed = text::count(removed, "run");
+        writeln!(out, "{FAINT}({removed} removed; what was spent is still counted){FAINT:#}")?;
+    }
+    Ok(())
 }
 
 /// What was spent, in a few words.
@@ -73,11 +105,28 @@ fn messages(view: &SessionView) -> String {
     format!("{}, with {calls}", text::grouped(view.message_count))
 }
 
+/// How many messages a run has, and how many it had.
+fn held(run: &RunView) -> String {
+    let left = run.messages.iter().filter(|(_, message)| !message.omitted.message).count();
+    let all = run.messages.len();
+    if left == all { all.to_string() } else { format!("{left} of {all}") }
+}
+
 /// The run's first words of the person, as much as a table off the terminal should hold.
 fn asked(run: &RunView) -> String {
     const COLUMNS_MAX: usize = 72;
-    let first = run.messages.iter().find(|(_, message)| message.role == Role::User);
-    let words = first.map(|(_, message)| text::one_line(&message.content.text()));
+    if run.started.reduced.is_some() {
+        return String::from("(reduced by policy)");
+    }
+    let is_asked = |message: &Message| message.role == Role::User && !message.from_history;
+    let first = run.messages.iter().find(|(_, message)| is_asked(message));
+    let words = first.map(|(_, message)| {
+        if message.omitted.message {
+            String::from("(removed)")
+        } else {
+            text::one_line(&message.content.text())
+        }
+    });
     text::cut(&words.unwrap_or_default(), COLUMNS_MAX)
 }
 

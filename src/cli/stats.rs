@@ -22,6 +22,9 @@ pub(super) fn run(global: &Global, out: &mut Output) -> Result<Outcome> {
 fn write_sheet(stats: &Stats, out: &mut Output) -> Result<()> {
     let (sessions, runs) = (text::count(stats.sessions, "session"), text::count(stats.runs, "run"));
     writeln!(out, "{sessions}, {runs}, {}", text::count(stats.events, "event"))?;
+    if stats.memory_users > 0 {
+        writeln!(out, "memories of {}", text::count(stats.memory_users, "user"))?;
+    }
     writeln!(out)?;
     let mut kinds: Vec<(&String, &KindStats)> = stats.kinds.iter().collect();
     kinds.sort_by_key(|(_, kind)| std::cmp::Reverse(kind.bytes));
@@ -35,6 +38,10 @@ fn write_sheet(stats: &Stats, out: &mut Output) -> Result<()> {
     let rest = [
         stored("snapshots", Some(stats.snapshots), stats.snapshot_bytes),
         stored("catalog and indexes", None, stats.index_bytes),
+        stored("all records", None, stats.live_bytes),
+        stored("beyond them in their files", None, stats.dead_bytes),
+        stored("media", Some(stats.blobs), stats.blob_bytes),
+        stored("of them used by nothing", None, stats.unused_blob_bytes),
         stored("files on disk", None, stats.disk_bytes),
     ];
     let frames = stored("all events", Some(stats.events), stats.frame_bytes);

@@ -24,7 +24,7 @@ pub(super) fn flat(text: &str) -> String {
 
 /// The beginning of a text, at most so many columns wide.
 pub(super) fn cut(text: &str, columns: usize) -> String {
-    if text.chars().map(columns_of).sum::<usize>() <= columns {
+    if self::columns(text) <= columns {
         return text.to_owned();
     }
     let mut room = columns.saturating_sub(1);
@@ -38,6 +38,11 @@ pub(super) fn cut(text: &str, columns: usize) -> String {
     let mut short: String = text.chars().take_while(fits).collect();
     short.push('…');
     short
+}
+
+/// How many columns a text takes.
+pub(super) fn columns(text: &str) -> usize {
+    text.chars().map(columns_of).sum()
 }
 
 /// Near enough for cutting: East Asian scripts and emoji take two columns.

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use sessionlog::{Engine, Report};
+use sessionlog::{Engine, LogHead, Report};
 
 use super::args::{Global, VerifyArgs};
 use super::failure::{Outcome, Result};
@@ -15,27 +15,32 @@ const REDRAW: Duration = Duration::from_millis(100);
 
 pub(super) fn run(global: &Global, args: &VerifyArgs, out: &mut Output) -> Result<Outcome> {
     let engine = global.open()?;
-    let report = if args.sessions.is_empty() {
-        check_all(&engine)?
-    } else {
-        engine.verify_sessions(&args.sessions)?
+    let report = match (args.sessions.as_slice(), &args.head) {
+        ([], head) => check_all(&engine, head.as_deref())?,
+        ([session_id], Some(head)) => engine.verify_session_head(session_id, head)?,
+        (sessions, _) => engine.verify_sessions(sessions)?,
     };
     if out.is_json() {
         out.json(&report)?;
     } else {
         write_report(&report, out)?;
+        write_heads(&report, out)?;
     }
     Ok(if report.ok { Outcome::Fine } else { Outcome::Troubled })
 }
 
 /// Checks everything, with a progress line where standard error is a terminal.
-fn check_all(engine: &Engine) -> Result<Report> {
+fn check_all(engine: &Engine, head: Option<&str>) -> Result<Report> {
     let bar = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{spinner} {human_pos} events checked") {
         bar.set_style(style);
     }
     bar.enable_steady_tick(REDRAW);
-    let report = engine.verify_with(&mut |events| bar.set_position(events));
+    let progress = &mut |events| bar.set_position(events);
+    let report = match head {
+        Some(head) => engine.verify_head_with(head, progress),
+        None => engine.verify_with(progress),
+    };
     bar.finish_and_clear();
     Ok(report?)
 }
@@ -52,6 +57,20 @@ pub(super) fn write_report(report: &Report, out: &mut Output) -> Result<()> {
     } else {
         let problems = text::count(report.problems.len() as u64, "problem");
         writeln!(out, "{BAD}{problems}{BAD:#} in {sessions}, {events}")?;
+    }
+    Ok(())
+}
+
+/// Where the head stands that was asked for, and what to keep for the next time.
+fn write_heads(report: &Report, out: &mut Output) -> Result<()> {
+    if let Some(found) = report.head.filter(|_| report.ok) {
+        writeln!(out, "the head stands at {found}: nothing up to there was changed")?;
+    }
+    if let Some(LogHead { position, link }) = &report.log_head {
+        writeln!(out, "head of the log, at position {position}: {link}")?;
+    }
+    for (session_id, link) in &report.heads {
+        writeln!(out, "head of {}: {link}", text::one_line(session_id))?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use lz4_flex::block;
 use rkyv::util::AlignedVec;
 
 use crate::bytes::Reader;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, check_limit};
 use crate::event::{EventBody, EventKind};
 use crate::limits::EVENT_BYTES_MAX;
 
@@ -32,10 +32,7 @@ pub(crate) struct EncodedBody {
 impl EncodedBody {
     pub(crate) fn encode(body: &EventBody) -> Result<Self> {
         let archive = body.archive()?;
-        if archive.len() > EVENT_BYTES_MAX {
-            let (actual, max) = (archive.len() as u64, EVENT_BYTES_MAX as u64);
-            return Err(Error::new(ErrorKind::Limit { what: "event", actual, max }));
-        }
+        check_limit("event in bytes", archive.len(), EVENT_BYTES_MAX)?;
         let bytes = compress(&archive).unwrap_or_else(|| [&[PLAIN], archive.as_slice()].concat());
         Ok(Self { kind: body.kind(), schema_version: SCHEMA_VERSION, bytes })
     }

@@ -42,7 +42,13 @@ pub(super) const FRAME_FIELDS: &[(&str, usize, usize)] = &[
     ("salt", HEADER_BYTES + 17, 16),
 ];
 
-pub(super) const HEADER_BYTES: usize = 184;
+pub(crate) const HEADER_BYTES: usize = 184;
+/// Where the salt begins. What is before it says nothing of the body.
+#[cfg(feature = "seal")]
+pub(crate) const CLEAR_BYTES: usize = HEADER_BYTES + 17;
+
+/// Bytes of a frame without its body.
+pub(crate) const FRAME_BYTES_MIN: usize = HEADER_BYTES + 33;
 
 /// What every later event of the session commits to. Nothing personal stands in it: names are
 /// digests.
@@ -158,7 +164,9 @@ impl<'a> Frame<'a> {
         let mut bytes = self.header.to_bytes();
         bytes.reserve(33 + self.body.len());
         bytes.extend_from_slice(&self.position.to_le_bytes());
-        bytes.extend_from_slice(&self.link.check(self.position, self.form as u8, &self.salt));
+        let form = self.form as u8;
+        let replaced = replaced_commitment(form, &self.salt, self.body);
+        bytes.extend_from_slice(&self.link.check(self.position, form, &self.salt, replaced));
         bytes.push(self.form as u8);
         bytes.extend_from_slice(&self.salt);
         bytes.extend_from_slice(self.body);
@@ -189,8 +197,11 @@ impl<'a> Frame<'a> {
         let check: [u8; 8] = reader.array()?;
         let form = reader.u8()?;
         let salt = reader.array()?;
-        if check != link.check(position, form, &salt) {
-            return Err(Error::corrupt("the header was changed"));
+        let body = reader.rest();
+        let replaced = replaced_commitment(form, &salt, body);
+        if check != link.check(position, form, &salt, replaced) {
+            let what = if replaced.is_some() { "the header or the body" } else { "the header" };
+            return Err(Error::corrupt(format!("{what} was changed")));
         }
         let form = match form {
             0 => BodyForm::Original,
@@ -198,7 +209,17 @@ impl<'a> Frame<'a> {
             2 => BodyForm::Removed,
             other => return Err(Error::corrupt(format!("unknown body form {other}"))),
         };
-        Ok(Self { header, link, position, form, salt, body: reader.rest() })
+        Ok(Self { header, link, position, form, salt, body })
+    }
+
+    /// A stored frame without its salt and body, for who cannot read them: its header keeps its
+    /// place in the chain. Under any form but `Removed` it reads as damaged.
+    #[cfg(feature = "seal")]
+    pub(crate) fn bodiless(bytes: &'a [u8], form: BodyForm) -> Result<Self> {
+        let mut reader = Reader::new(bytes);
+        let header_bytes = reader.slice(HEADER_BYTES)?;
+        let (header, link) = (Header::parse(header_bytes)?, Link::of_header(header_bytes));
+        Ok(Self { header, link, position: reader.u64()?, form, salt: [0; 16], body: &[] })
     }
 
     fn check_body(&self) -> Result<()> {
@@ -210,7 +231,7 @@ impl<'a> Frame<'a> {
                     return Err(Error::corrupt("the body was changed"));
                 }
             }
-            // Which event names the replacement is for `verify` to find.
+            // Its check covers it; which event names it is for `verify` to find.
             BodyForm::Replaced => {}
             BodyForm::Removed => {
                 if !self.body.is_empty() || self.salt != [0; 16] {
@@ -228,7 +249,6 @@ impl<'a> Frame<'a> {
 
     /// The same event with another body. Header and link stay, so the chain holds; an event
     /// that names [`Frame::present_commitment`] of the result must already be in the log.
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the format; compaction calls it"))]
     pub(crate) fn with_body(self, salt: [u8; 16], body: &'a EncodedBody) -> Result<Self> {
         // A reader takes the schema from the header, which cannot change any more.
         if body.schema_version != self.header.schema_version {
@@ -238,4 +258,14 @@ impl<'a> Frame<'a> {
         }
         Ok(Self { form: BodyForm::Replaced, salt, body: &body.bytes, ..self })
     }
+
+    /// The same event without its body.
+    pub(crate) fn without_body(self) -> Self {
+        Self { form: BodyForm::Removed, salt: [0; 16], body: &[], ..self }
+    }
+}
+
+/// What the check covers besides, of a body that the header does not commit to.
+fn replaced_commitment(form: u8, salt: &[u8; 16], body: &[u8]) -> Option<Commitment> {
+    (form == BodyForm::Replaced as u8).then(|| Commitment::to(salt, body))
 }

@@ -28,6 +28,8 @@ static LINK: LazyLock<Hasher> =
     LazyLock::new(|| Hasher::new_derive_key("sessionlog v1 event link"));
 static CHECK: LazyLock<Hasher> =
     LazyLock::new(|| Hasher::new_derive_key("sessionlog v1 frame check"));
+static START: LazyLock<Hasher> =
+    LazyLock::new(|| Hasher::new_derive_key("sessionlog v1 log start"));
 static GROUP: LazyLock<Hasher> =
     LazyLock::new(|| Hasher::new_derive_key("sessionlog v1 group link"));
 
@@ -51,10 +53,20 @@ impl Link {
     }
 
     /// What stands beside a frame, so that damage to its header or to what surrounds it shows by
-    /// itself: of the link, the position, the form of the body and the salt.
-    pub(crate) fn check(self, position: u64, form: u8, salt: &[u8; 16]) -> [u8; 8] {
+    /// itself: of the link, the position, the form of the body and the salt; of a body that is
+    /// not the one the header commits to, also of the commitment to it.
+    pub(crate) fn check(
+        self,
+        position: u64,
+        form: u8,
+        salt: &[u8; 16],
+        replaced: Option<Commitment>,
+    ) -> [u8; 8] {
         let mut hasher = CHECK.clone();
         hasher.update(&self.0).update(&position.to_le_bytes()).update(&[form]).update(salt);
+        if let Some(Commitment(commitment)) = &replaced {
+            hasher.update(commitment);
+        }
         let mut check = [0; 8];
         hasher.finalize_xof().fill(&mut check);
         check
@@ -62,8 +74,10 @@ impl Link {
 }
 
 impl GroupLink {
-    /// What stands before a log's first group.
-    pub(crate) const START: Self = Self([0; 32]);
+    /// What stands before the first group of a log, so that its chain is no other log's.
+    pub(crate) fn start(log_id: [u8; 16]) -> Self {
+        Self(START.clone().update(&log_id).finalize().into())
+    }
 }
 
 /// The link of a group: the one before it, where the group begins, and of each of its commits

@@ -10,7 +10,7 @@ use super::*;
 use crate::event::*;
 use crate::id::{Digest, EventId};
 use crate::json::{Field, Json};
-use crate::message::{Content, Message, Metrics, Part, Role};
+use crate::message::{Content, Message, Metrics, Omitted, Part, Role};
 
 fn header(body: &EncodedBody, salt: &[u8; 16]) -> Header {
     Header {
@@ -60,17 +60,16 @@ fn a_message() -> Message {
     message.response_id = text("resp_1");
     message.created_at_us = Some(1_700_000_000_000_000);
     message.metrics = Some(Metrics { cost: Some(0.25), ..Metrics::tokens(10, 5) });
+    message.omitted = Omitted { media: 2, ..Omitted::default() };
     message.extra.push(Field { name: "refusal".into(), value: Json::parse("null").unwrap() });
     message
 }
 
-fn a_policy() -> PolicySet {
-    PolicySet {
-        store_media: false,
-        store_tool_messages: true,
-        store_history_messages: false,
-        keep_runs: Some(9),
-    }
+fn a_policy() -> Policy {
+    Policy::new()
+        .store_media(false)
+        .store_tool_messages(true)
+        .keep_runs(KeepRuns::Last { runs: 9, older: OlderRuns::Dropped })
 }
 
 /// One body of every kind, with every field in use.
@@ -96,7 +95,7 @@ fn bodies() -> Vec<EventBody> {
         Renamed { name: text("A name"), is_generated: true }.into(),
         MetadataChanged { ops: ops.clone() }.into(),
         OwnerChanged { user_id: text("bob") }.into(),
-        Deleted { reason: text("asked to") }.into(),
+        Deleted { is_erased: false, authority: text("asked to"), owner: Some([8; 16]) }.into(),
         ForkedFrom {
             session_id: "child".into(),
             user_id: Some("alice".into()),
@@ -128,6 +127,7 @@ fn bodies() -> Vec<EventBody> {
             model_provider: text("p"),
             input: Some(json!("hello").into()),
             extra: vec![Field { name: "workflow_step_id".into(), value: json!("s").into() }],
+            reduced: Some(OlderRuns::Reduced),
         }
         .into(),
         MessageAdded { message: a_message() }.into(),
@@ -156,10 +156,11 @@ fn bodies() -> Vec<EventBody> {
             first_seq: 1,
             last_seq: 9,
             model: text("m-1"),
+            metrics: Some(Metrics::tokens(5, 6)),
         }
         .into(),
         SummaryWithdrawn { seq: 8 }.into(),
-        a_policy().into(),
+        PolicySet { policy: a_policy() }.into(),
         Compacted {
             policy: a_policy(),
             removed: vec![
@@ -168,12 +169,30 @@ fn bodies() -> Vec<EventBody> {
             ],
         }
         .into(),
-        Erased { seqs: vec![1, 2], authority: text("art. 17") }.into(),
+        Erased {
+            target: ErasureTarget::Run { run: [6; 16] },
+            removed: vec![Removed { seq: 1, replacement: None }],
+            derived: vec![1],
+            blobs: vec![[7; 32]],
+            authority: text("art. 17"),
+        }
+        .into(),
         ContextRecorded {
-            seqs: vec![1, 2],
+            rules: 1,
+            format: PromptFormat::Anthropic,
+            system_seq: Some(1),
+            instructions: Some(Instructions::Earlier { seq: 2 }),
             summary_seq: Some(3),
-            policy_seq: Some(4),
-            prompt_digest: [5; 32],
+            memories: vec![MemoryRef { memory_id: "m".into(), seq: 4 }],
+            state_seq: Some(5),
+            opening_seq: Some(6),
+            history_seqs: vec![SeqSpan { first: 7, last: 8 }],
+            run_seqs: vec![SeqSpan { first: 10, last: 10 }],
+            max_tool_calls: Some(2),
+            policy_seq: Some(9),
+            tokens: 300,
+            counter: "o200k".into(),
+            prompt_digest: Some([5; 32]),
         }
         .into(),
         MemoryUpserted {
@@ -181,9 +200,13 @@ fn bodies() -> Vec<EventBody> {
             memory: "Likes tea.".into(),
             topics: vec!["tea".into()],
             input: text("I like tea"),
+            agent_id: text("helper"),
+            source: Some(MemorySource { session_id: "golden".into(), seq: 7 }),
+            source_stream: Digest::of_session("golden").to_bytes(),
         }
         .into(),
         MemoryDeleted { memory_id: "m".into() }.into(),
+        NothingLearned { source_stream: Digest::of_session("golden").to_bytes(), seq: 7 }.into(),
         Custom { kind: "app.click".into(), data: json!({"x": 1}).into() }.into(),
     ]
 }

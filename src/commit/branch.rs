@@ -19,10 +19,14 @@ impl Commit {
         append: &Append,
         forked: &ForkedFrom,
     ) -> Result<()> {
+        if self.tail.seq > 0 && self.tail.entry.is_none() {
+            let reason = "a session of this id was deleted: fork under another";
+            return Err(Error::invalid(reason));
+        }
         if self.tail.seq > 0 {
             return Err(Error::new(ErrorKind::Conflict { expected: 0, actual: self.tail.seq }));
         }
-        if forked.session_id != append.session_id {
+        if Digest::of_session(&forked.session_id) != append.session {
             return Err(Error::invalid("a fork begins under its own id"));
         }
         let (parent, lineage) = parent(site, forked)?;
@@ -31,16 +35,18 @@ impl Commit {
         if !is_restored && forked.user_id != parent.user_id {
             return Err(Error::invalid("a fork belongs to whom its parent belongs"));
         }
-        let bytes = site.log.get(&key::frame(lineage.holder(forked.seq), forked.seq))?;
-        let bytes = bytes.ok_or_else(|| Error::not_found("point"))?;
-        let frame = Frame::open(&bytes, lineage.holder(forked.seq), forked.seq)?;
-        if frame.link != Link(forked.link) {
+        if forked.seq < lineage.first_seq() {
+            return Err(Error::not_found("point"));
+        }
+        let there = place_of(site, &lineage, forked.seq)?;
+        let (link, recorded_at_us) = there.ok_or_else(|| Error::not_found("point"))?;
+        if link != Link(forked.link) {
             return Err(Error::invalid("the event it is forked at has another link"));
         }
         self.tail.seq = forked.seq;
         self.tail.settled_seq = forked.seq;
-        self.tail.link = frame.link;
-        self.tail.recorded_at_us = frame.header.recorded_at_us;
+        self.tail.link = link;
+        self.tail.recorded_at_us = recorded_at_us;
         self.first_seq = forked.seq + 1;
         Ok(())
     }
@@ -60,16 +66,23 @@ impl Commit {
         let view = SessionView {
             session_id: forked.session_id.clone(),
             user_id: forked.user_id.clone(),
-            forked_from: Some(ForkPoint { session_id: parent.session_id, seq: forked.seq }),
+            forked_from: Some(ForkPoint { session_id: parent.session_id.clone(), seq: forked.seq }),
             ..snapshot::view_at(site.log, &lineage, forked.seq)?
         };
         let ancestors = lineage.fork_at(forked.seq)?;
-        let mut entry = Entry::forked(&view, ancestors, self.tail.recorded_at_us);
+        let mut entry =
+            Entry::forked(&view, ancestors, lineage.first_seq(), self.tail.recorded_at_us);
         entry.has_rewinds = lineage.has_rewinds();
+        entry.first_seq = lineage.first_seq();
+        entry.has_run_policies = parent.has_run_policies;
         // Their ends follow in the same commit, but for a dump that was cut there.
         self.open_runs(session, &view);
         let parent = Digest::of_session(&forked.parent_session_id);
         self.batch.insert(key::fork(parent, forked.seq, session), Vec::new());
+        for ancestor in &entry.ancestors {
+            let sharer = key::sharer(ancestor.stream, ancestor.last_seq, session);
+            self.batch.insert(sharer, Vec::new());
+        }
         self.list(site, session, entry)?;
         self.tail.runs = self.tail.count_runs(&**site.log)?;
         self.due.push(seq);
@@ -86,12 +99,12 @@ impl Commit {
     ) -> Result<()> {
         let lineage = self.tail.lineage();
         let to = rewound.seq;
-        if to > self.tail.settled_seq.min(seq - 1) {
+        if to < lineage.first_seq() || to > self.tail.settled_seq.min(seq - 1) {
             return Err(Error::not_found("point"));
         }
-        let bytes = site.log.get(&key::frame(lineage.holder(to), to))?;
-        let bytes = bytes.ok_or_else(|| Error::corrupt("the event is missing"))?;
-        if Frame::open(&bytes, lineage.holder(to), to)?.link != Link(rewound.link) {
+        let there = place_of(site, &lineage, to)?;
+        let (link, _) = there.ok_or_else(|| Error::corrupt("the event is missing"))?;
+        if link != Link(rewound.link) {
             return Err(Error::invalid("the event it goes back to has another link"));
         }
         let owner = self.tail.entry.as_ref().and_then(|entry| entry.user_id.clone());
@@ -103,6 +116,7 @@ impl Commit {
         self.batch.insert(key::rewind(session, seq), to.to_le_bytes().to_vec());
         self.change_entry(session, |entry| {
             entry.name.clone_from(&view.name);
+            entry.policy = view.policy;
             entry.has_rewinds = true;
         });
         self.tail.settled_seq = to;
@@ -133,10 +147,19 @@ impl Commit {
     }
 }
 
+/// The link of an event that is in the log, and when it was recorded.
+fn place_of(site: &Site<'_>, lineage: &Lineage, seq: u64) -> Result<Option<(Link, i64)>> {
+    let holder = lineage.holder(seq);
+    let Some(bytes) = site.log.get(&key::frame(holder, seq))? else { return Ok(None) };
+    let frame = Frame::open(&bytes, holder, seq)?;
+    Ok(Some((frame.link, frame.header.recorded_at_us)))
+}
+
 /// The session that another is forked from, and where its events lie.
 fn parent(site: &Site<'_>, forked: &ForkedFrom) -> Result<(Entry, Lineage)> {
     let session = Digest::of_session(&forked.parent_session_id);
-    let entry = Entry::load(&**site.log, session)?.ok_or_else(|| {
+    let entry = Entry::load(&**site.log, session)?;
+    let entry = entry.filter(|_| !site.deleted.contains(&session)).ok_or_else(|| {
         Error::not_found("session").context(format!("session {}", forked.parent_session_id))
     })?;
     let lineage = entry.lineage(session);

@@ -1,18 +1,18 @@
 //! Decides on the appends of a group and turns those it admits into one batch. Nothing is written
 //! here: an append that is refused leaves no trace, and the batch is for the log.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::append::{Append, Expected, Prepared};
+use super::append::{Append, Effect, Expected, Prepared};
 use super::place::{Commit, Site};
 use super::tail::Tail;
 use super::ticket::Receipt;
-use crate::codec::{Frame, GroupLink, Link, group_link};
+use crate::codec::{self, BodyForm, Frame, GroupLink, Link, group_link};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::Touch;
+use crate::event::{EventBody, EventKind, SessionType, Touch};
 use crate::id::{Digest, EventId};
-use crate::index::{GroupRecord, stored_seq};
+use crate::index::{Entry, GroupRecord, scope_of, shared_seq, sharers, stored_seq};
 use crate::limits::{CONFLICT_EVENTS_MAX, GROUP_BYTES_MAX, SNAPSHOT_EVENTS};
 use crate::log::{Batch, Log, key};
 use crate::snapshot::Due;
@@ -41,16 +41,16 @@ pub(crate) struct Group<'a> {
     counts: HashMap<Vec<u8>, u64>,
     /// Of events under callers' ids: seq and position.
     ids: HashMap<(Digest, EventId), (u64, u64)>,
-    /// What this group has changed of each session, and from which seq on.
-    touched: HashMap<Digest, Touched>,
+    /// What this group has changed of each session, by seq.
+    touched: HashMap<Digest, Vec<(u64, Touch)>>,
+    /// What this group replaces, by session and seq.
+    replaced: HashSet<(Digest, u64)>,
+    /// The sessions that this group deletes.
+    deleted: HashSet<Digest>,
+    /// The streams that this group lets more sessions share.
+    forked: HashSet<Digest>,
     /// Where snapshots fall due.
     due: Vec<Due>,
-}
-
-/// What a group has changed of a session.
-struct Touched {
-    first_seq: u64,
-    touches: Vec<(u64, Touch)>,
 }
 
 /// A group that is ready to be applied.
@@ -74,6 +74,9 @@ impl<'a> Group<'a> {
             counts: HashMap::new(),
             ids: HashMap::new(),
             touched: HashMap::new(),
+            replaced: HashSet::new(),
+            deleted: HashSet::new(),
+            forked: HashSet::new(),
             due: Vec::new(),
         }
     }
@@ -94,7 +97,10 @@ impl<'a> Group<'a> {
             .filter(|(_, seq)| seq.is_none())
             .map(|(event, _)| event)
             .collect();
-        if fresh.is_empty() {
+        // A retry whose events are there is one, whatever a policy would do besides by now.
+        let is_retry = fresh.len() < stored.len()
+            && fresh.iter().all(|event| event.body.kind == EventKind::Compacted);
+        if fresh.is_empty() || is_retry {
             return self.receipt_of_duplicate(tail, &stored);
         }
         check_expected(tail, append, &fresh)?;
@@ -107,16 +113,66 @@ impl<'a> Group<'a> {
             now_us: self.now_us,
             next_position: self.next_position,
             counts: &self.counts,
+            deleted: &self.deleted,
         };
+        check_kinds(tail, &fresh)?;
+        self.check_sources(tail, &fresh)?;
+        self.check_unreplaced(tail, append)?;
+        self.check_sharers(tail, append)?;
         let commit = Commit::place(&site, tail.clone(), append, &fresh)?;
         let receipt = self.accept(tail, append.session, commit);
-        let touched = self.touched.entry(append.session).or_insert_with(|| {
-            let touches = Vec::new();
-            Touched { first_seq: receipt.first_seq, touches }
-        });
+        if append.events.iter().any(|event| matches!(event.effect, Effect::Forked(_))) {
+            let ancestors = tail.entry.iter().flat_map(|entry| &entry.ancestors);
+            self.forked.extend(ancestors.map(|ancestor| ancestor.stream));
+        }
+        if tail.entry.is_none() {
+            self.deleted.insert(append.session);
+        }
+        let replaced = append.replacements.iter().map(|replaced| (append.session, replaced.seq));
+        self.replaced.extend(replaced);
         let fresh = fresh.iter().map(|event| event.touch.clone());
-        touched.touches.extend((receipt.first_seq..).zip(fresh));
+        let touched = self.touched.entry(append.session).or_default();
+        touched.extend((receipt.first_seq..).zip(fresh));
         Ok(receipt)
+    }
+
+    /// What the log shows of a body that this very group replaces is not what will stand there.
+    fn check_unreplaced(&self, tail: &Tail, append: &Append) -> Result<()> {
+        let mut seqs = append.replacements.iter().map(|replacement| replacement.seq);
+        let Some(seq) = seqs.find(|seq| self.replaced.contains(&(append.session, *seq))) else {
+            return Ok(());
+        };
+        let conflict = Error::changed_at(tail.seq);
+        Err(conflict.context(format!("seq {seq} was replaced meanwhile")))
+    }
+
+    /// What was erased meanwhile is not to be remembered: the message that a memory came from must
+    /// still be there. A memory of another log may come without the session that it came from.
+    fn check_sources(&self, tail: &Tail, fresh: &[&Prepared]) -> Result<()> {
+        for event in fresh {
+            let Effect::Learned(stream, at) = &event.effect else { continue };
+            if self.replaced.contains(&(*stream, *at)) || self.deleted.contains(stream) {
+                let conflict = Error::changed_at(tail.seq);
+                return Err(conflict.context("the message it came from was replaced meanwhile"));
+            }
+            let is_known =
+                event.header.is_none() || self.log.get(&key::frame(*stream, *at))?.is_some();
+            if is_known && !is_message_there(&**self.log, *stream, *at)? {
+                return Err(Error::not_found("message"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A session that began to share the stream meanwhile was not asked.
+    fn check_sharers(&self, tail: &Tail, append: &Append) -> Result<()> {
+        let Some(asked) = append.sharers else { return Ok(()) };
+        let is_same = !self.forked.contains(&append.session)
+            && sharers(&**self.log, append.session)? == asked;
+        if is_same {
+            return Ok(());
+        }
+        Err(Error::changed_at(tail.seq).context("another session shares it since"))
     }
 
     /// Checks that what came behind a seq does not meet what is to be appended.
@@ -133,13 +189,12 @@ impl<'a> Group<'a> {
                 Ok(())
             }
         };
-        let here = self.touched.get(&tail.session);
-        let last_stored = here.map_or(tail.seq, |touched| touched.first_seq - 1);
+        let here = self.touched.get(&tail.session).map(Vec::as_slice).unwrap_or_default();
+        let last_stored = here.first().map_or(tail.seq, |(seq, _)| seq - 1);
         for event in Events::new(self.log, &tail.lineage(), seen + 1, last_stored) {
             let event = event?;
             meets(event.seq, &Touch::of(&event.body, event.run))?;
         }
-        let here = here.map(|touched| touched.touches.as_slice()).unwrap_or_default();
         here.iter().try_for_each(|(seq, touch)| meets(*seq, touch))
     }
 
@@ -149,7 +204,8 @@ impl<'a> Group<'a> {
         let mut seen = HashMap::new();
         let mut seqs = Vec::with_capacity(append.events.len());
         for (index, event) in append.events.iter().enumerate() {
-            let Some(id) = event.id else {
+            // Of a session that was deleted, nothing is there.
+            let Some(id) = event.id.filter(|_| tail.entry.is_some()) else {
                 seqs.push(None);
                 continue;
             };
@@ -157,8 +213,8 @@ impl<'a> Group<'a> {
                 return Err(Error::invalid(format!("two events of one append have the id {id}")));
             }
             let seq = match self.ids.get(&(append.session, id)) {
-                Some((seq, _)) => Some(*seq),
-                None => stored_seq(&**self.log, &lineage, id)?,
+                Some((seq, _)) if *seq >= lineage.first_seq() => Some(*seq),
+                _ => stored_seq(&**self.log, &lineage, id)?,
             };
             seqs.push(seq);
         }
@@ -194,6 +250,8 @@ impl<'a> Group<'a> {
         let boundaries = (first_seq - 1) / SNAPSHOT_EVENTS + 1..=last_seq / SNAPSHOT_EVENTS;
         let boundaries = boundaries.map(|boundary| boundary * SNAPSHOT_EVENTS);
         let lineage = next.lineage();
+        // Where no session is, nobody needs a view.
+        let boundaries = boundaries.filter(|_| next.entry.is_some());
         let due = due.into_iter().chain(boundaries);
         self.due.extend(due.map(|seq| Due { lineage: lineage.clone(), seq }));
         *tail = next;
@@ -221,21 +279,74 @@ impl<'a> Group<'a> {
     }
 }
 
-fn check_access(tail: &Tail, append: &Append) -> Result<()> {
-    match &tail.entry {
-        Some(entry) => append.access.check(entry.user_id.as_deref()),
-        None => Ok(()),
+fn is_taken_over(fresh: &[&Prepared]) -> bool {
+    fresh.first().is_some_and(|event| {
+        event.form == BodyForm::Removed || matches!(event.effect, Effect::Deleted | Effect::Erased)
+    }) && fresh.iter().all(|event| event.header.is_some())
+}
+
+/// Whether a stream still holds a message at a seq, for its own session or for a fork.
+fn is_message_there(log: &dyn Log, stream: Digest, seq: u64) -> Result<bool> {
+    let first_seq = Entry::load(log, stream)?.map_or(u64::MAX, |entry| entry.first_seq);
+    if first_seq > seq && shared_seq(log, stream, u64::MAX)? < seq {
+        return Ok(false);
     }
+    let Some(bytes) = log.get(&key::frame(stream, seq))? else { return Ok(false) };
+    let frame = Frame::open(&bytes, stream, seq)?;
+    if frame.form == BodyForm::Removed {
+        return Ok(false);
+    }
+    Ok(match codec::decode(&frame)?.body {
+        EventBody::MessageAdded(added) => !added.message.omitted.message,
+        _ => false,
+    })
+}
+
+/// Memories hold memories and nothing else, and sessions hold none.
+fn check_kinds(tail: &Tail, fresh: &[&Prepared]) -> Result<()> {
+    let begins = fresh.first().is_some_and(|event| match &event.effect {
+        Effect::Created(created) => created.session_type == SessionType::Memories,
+        _ => false,
+    });
+    let is_memories = begins || tail.entry.as_ref().is_some_and(|entry| entry.is_memories());
+    for event in fresh {
+        let kind = event.body.kind;
+        let is_of_memories = matches!(
+            kind,
+            EventKind::MemoryUpserted | EventKind::MemoryDeleted | EventKind::NothingLearned
+        );
+        let is_of_both =
+            matches!(kind, EventKind::Created | EventKind::Deleted | EventKind::Erased);
+        if is_memories != is_of_memories && !is_of_both {
+            let whose = if is_memories { "a user's memories" } else { "a session" };
+            return Err(Error::invalid(format!("{kind} is no event of {whose}")));
+        }
+    }
+    Ok(())
+}
+
+fn check_access(tail: &Tail, append: &Append) -> Result<()> {
+    let Some(entry) = tail.entry.as_ref().filter(|_| !append.is_of_former) else { return Ok(()) };
+    append.access.check(entry.user_id.as_deref())?;
+    if append.owner.is_some_and(|owner| owner != scope_of(entry.user_id.as_deref())) {
+        return Err(Error::changed_at(tail.seq).context("it was given to somebody else meanwhile"));
+    }
+    Ok(())
 }
 
 fn check_expected(tail: &Tail, append: &Append, fresh: &[&Prepared]) -> Result<()> {
     let conflict = |expected| Err(Error::new(ErrorKind::Conflict { expected, actual: tail.seq }));
     let creates = fresh.first().is_some_and(|event| event.effect.is_beginning());
+    // Behind a deletion there is no session, however many events there were.
+    let seq = if tail.entry.is_none() { 0 } else { tail.seq };
     match append.expected {
-        Expected::Seq(expected) if expected != tail.seq => conflict(expected),
+        Expected::Seq(expected) if expected != seq => conflict(expected),
         // Two who create one session at the same time must not both succeed.
-        _ if creates && tail.seq > 0 => conflict(0),
-        _ if !creates && tail.entry.is_none() => Err(Error::not_found("session")),
+        _ if creates && seq > 0 => conflict(0),
+        // A session that was deleted and began again is taken over with what is left before that.
+        _ if !creates && tail.entry.is_none() && !is_taken_over(fresh) && !append.is_of_former => {
+            Err(Error::not_found("session"))
+        }
         _ => Ok(()),
     }
 }

@@ -4,6 +4,7 @@
 mod append;
 mod branch;
 mod group;
+mod keep;
 mod place;
 mod published;
 mod tail;
@@ -12,25 +13,28 @@ mod ticket;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::thread::{JoinHandle, ThreadId};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
-pub(crate) use self::append::Append;
 pub use self::append::Expected;
+pub(crate) use self::append::{
+    Append, NameLeft, Replacement, SaltedBody, check_memory_text, is_of_keeping, named_by,
+};
 pub(crate) use self::group::Head;
 pub(crate) use self::published::Published;
 pub use self::ticket::{Receipt, Ticket};
 
 use self::tail::Tails;
+pub(crate) use self::thread::Work;
 use self::thread::{CommitThread, Request};
 use self::ticket::ticket;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::limits::{QUEUE_APPENDS_MAX, QUEUE_WAIT_MS_MAX};
-use crate::log::{Durability, Log};
+use crate::limits::{QUEUE_APPENDS_MAX, QUEUE_BYTES_MAX, QUEUE_WAIT_MS_MAX};
+use crate::log::{Batch, Durability, Log};
 
 /// The handle of the commit thread. Dropping it lets the thread finish what is queued.
 pub(crate) struct Committer {
@@ -38,6 +42,8 @@ pub(crate) struct Committer {
     /// The thread's end of the queue. The queue keeps what nobody takes out of it, and a writer
     /// would wait for that for ever.
     unread: Receiver<Request>,
+    /// Bytes of the appends that nobody has taken out.
+    queued_bytes: Arc<AtomicUsize>,
     /// Whether the thread takes nothing out any more.
     has_ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -71,13 +77,18 @@ impl Committer {
             .name(String::from("sessionlog-commit"))
             .spawn(move || thread.run())
             .map_err(Error::io)?;
-        Ok(Self { queue, unread, has_ended, thread: Some(thread), published })
+        let queued_bytes = Arc::default();
+        Ok(Self { queue, unread, queued_bytes, has_ended, thread: Some(thread), published })
     }
 
     /// Queues an append if there is room; gives it back if there is none.
     pub(crate) fn try_append(&self, append: Box<Append>) -> Result<Ticket, NotQueued> {
+        if self.queued_bytes.load(Ordering::SeqCst) >= QUEUE_BYTES_MAX {
+            return Err(NotQueued::Full(append));
+        }
         let (ticket, resolver) = ticket();
-        let sent = self.queue.try_send(Request::Append(append, resolver));
+        let room = Room::taken(&self.queued_bytes, append.body_bytes());
+        let sent = self.queue.try_send(Request::Append(append, resolver, room));
         // Either the thread's own last look at the queue finds it, or this one does.
         fence(Ordering::SeqCst);
         if self.has_ended.load(Ordering::SeqCst) {
@@ -85,7 +96,7 @@ impl Committer {
         }
         match sent {
             Ok(()) => Ok(ticket),
-            Err(TrySendError::Full(Request::Append(append, _))) => Err(NotQueued::Full(append)),
+            Err(TrySendError::Full(Request::Append(append, ..))) => Err(NotQueued::Full(append)),
             Err(_) => Err(NotQueued::Closed),
         }
     }
@@ -95,9 +106,53 @@ impl Committer {
         queue(|append| self.try_append(append), append)
     }
 
+    /// Changes records that no event is needed for: what an event already said may go. Waits
+    /// until it is durable.
+    pub(crate) fn maintain(&self, batch: Batch) -> Result<()> {
+        self.maintain_with(Box::new(move |_| Ok(Some(batch))))
+    }
+
+    /// The same for changes that rest on what the log holds: they are made between two groups, so
+    /// nothing is appended between the look and the change.
+    pub(crate) fn maintain_with(&self, work: Work) -> Result<()> {
+        let (ticket, resolver) = ticket();
+        if self.queue.send(Request::Maintain(work, resolver)).is_err() {
+            return Err(Error::new(ErrorKind::Closed));
+        }
+        fence(Ordering::SeqCst);
+        if self.has_ended.load(Ordering::SeqCst) {
+            refuse_all(&self.unread);
+        }
+        ticket.wait().map(drop)
+    }
+
+    /// The thread, while there is one. Nobody on it may wait for an append.
+    pub(crate) fn thread_id(&self) -> Option<ThreadId> {
+        self.thread.as_ref().map(|thread| thread.thread().id())
+    }
+
     /// How far readers may see.
     pub(crate) fn published(&self) -> &Arc<Published> {
         &self.published
+    }
+}
+
+/// Room in the queue that an append takes until somebody has taken it out.
+struct Room {
+    queued_bytes: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Room {
+    fn taken(queued_bytes: &Arc<AtomicUsize>, bytes: usize) -> Self {
+        queued_bytes.fetch_add(bytes, Ordering::SeqCst);
+        Self { queued_bytes: Arc::clone(queued_bytes), bytes }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.queued_bytes.fetch_sub(self.bytes, Ordering::SeqCst);
     }
 }
 
@@ -152,5 +207,101 @@ impl Drop for Committer {
 impl fmt::Debug for Committer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Committer").field("published", &self.published()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use base64::prelude::{BASE64_STANDARD, Engine as _};
+
+    use super::*;
+    use crate::access::Access;
+    use crate::clock::SystemClock;
+    use crate::codec::GroupLink;
+    use crate::event::{Created, NewEvent};
+    use crate::id::StreamName;
+    use crate::json::Json;
+    use crate::log::{MemoryLog, PageLimit, Range, Record};
+
+    /// A log that takes nothing in while somebody holds its gate.
+    #[derive(Debug, Default)]
+    struct Stuck {
+        inner: MemoryLog,
+        gate: Mutex<()>,
+    }
+
+    impl Log for Stuck {
+        fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+            self.inner.get(key)
+        }
+
+        fn page(&self, range: &Range, limit: PageLimit) -> Result<Vec<Record>> {
+            self.inner.page(range, limit)
+        }
+
+        fn append(&self, batch: &Batch, durability: Durability, mark: u64) -> Result<()> {
+            let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+            self.inner.append(batch, durability, mark)
+        }
+
+        fn apply(&self, batch: &Batch) -> Result<()> {
+            self.inner.apply(batch)
+        }
+
+        fn durable_mark(&self) -> Result<Option<u64>> {
+            self.inner.durable_mark()
+        }
+
+        fn disk_bytes(&self) -> Result<u64> {
+            self.inner.disk_bytes()
+        }
+    }
+
+    fn large(number: usize) -> Box<Append> {
+        let session_id = format!("s{number}");
+        // Noise, so that it is as large when it is stored.
+        let mut noise = vec![0; 6 << 20];
+        getrandom::fill(&mut noise).unwrap();
+        let noise = BASE64_STANDARD.encode(noise);
+        let metadata = Some(Json::parse(&format!("{{\"noise\":\"{noise}\"}}")).unwrap());
+        let created = Created { session_id: session_id.clone(), metadata, ..Created::default() };
+        let (stream, events) = (StreamName::Session(&session_id), vec![NewEvent::new(created)]);
+        Box::new(Append::prepare(stream, Access::Admin, Expected::Any, events).unwrap())
+    }
+
+    #[test]
+    fn what_waits_is_bounded_by_its_bytes_too() {
+        let log = Arc::new(Stuck::default());
+        let gate = log.gate.lock().unwrap();
+        let head = Head { position: 0, link: GroupLink::start([1; 16]) };
+        let committer = Committer::start(
+            Arc::clone(&log) as Arc<dyn Log>,
+            Arc::new(SystemClock),
+            [1; 16],
+            Durability::PowerLoss,
+            head,
+        );
+        let committer = committer.unwrap();
+        let (mut tickets, mut bytes) = (Vec::new(), 0);
+        for number in 0.. {
+            let append = large(number);
+            let size = append.body_bytes();
+            match committer.try_append(append) {
+                Ok(ticket) => tickets.push(ticket),
+                Err(NotQueued::Full(_)) => break,
+                Err(NotQueued::Closed) => panic!("closed"),
+            }
+            bytes += size;
+            // The thread has taken some out before it met the gate: no more than a group.
+            assert!(bytes < 2 * QUEUE_BYTES_MAX, "{bytes}");
+        }
+        assert!(tickets.len() < QUEUE_APPENDS_MAX);
+        drop(gate);
+        for ticket in tickets {
+            ticket.wait().unwrap();
+        }
+        committer.try_append(large(999)).ok().unwrap().wait().unwrap();
     }
 }

@@ -1,6 +1,6 @@
 //! Places one append behind a session's tail: frames, and every record that follows from them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::append::{Append, Effect, Prepared};
@@ -10,7 +10,7 @@ use crate::codec::{Frame, Header};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Created, RunStatus, SessionType};
 use crate::id::{Digest, EventId};
-use crate::index::{Entry, NumberedRun, RunRecord};
+use crate::index::{Entry, NumberedRun, RunRecord, scope_of};
 use crate::limits::CLOCKS_APART_US_MAX;
 use crate::log::{Batch, Log, key};
 
@@ -38,6 +38,8 @@ pub(super) struct Site<'a> {
     pub(super) next_position: u64,
     /// Counts of sessions that its group has changed and the log does not show yet.
     pub(super) counts: &'a HashMap<Vec<u8>, u64>,
+    /// The sessions that its group deletes, which the log still shows.
+    pub(super) deleted: &'a HashSet<Digest>,
 }
 
 impl Commit {
@@ -68,6 +70,7 @@ impl Commit {
         for (commit_index, event) in (0..commit_len).zip(events) {
             commit.place_event(site, append, event, (commit_index, commit_len))?;
         }
+        commit.replace(site, append)?;
         commit.touch(append.session);
         Ok(commit)
     }
@@ -106,13 +109,16 @@ impl Commit {
             },
         };
         self.tail.recorded_at_us = header.recorded_at_us;
-        self.apply_effect(site, session, seq, event)?;
-        let frame = Frame::new(header, position, event.salt, &event.body.bytes);
+        self.apply_effect(site, append, seq, event)?;
+        let mut frame = Frame::new(header, position, event.salt, &event.body.bytes);
+        // A dump was checked as a whole: an event in it names what stands there.
+        frame.form = event.form;
         let bytes = frame.to_bytes();
         self.bytes += bytes.len();
         self.tail.seq = seq;
         self.tail.link = frame.link;
         self.batch.insert(key::frame(session, seq), bytes);
+        self.refer(session, seq, &[], &event.blobs);
         if let Some(id) = event.id {
             self.batch.insert(key::event_id(session, id), seq.to_le_bytes().to_vec());
             self.ids.push((id, seq));
@@ -137,14 +143,15 @@ impl Commit {
     fn apply_effect(
         &mut self,
         site: &Site<'_>,
-        session: Digest,
+        append: &Append,
         seq: u64,
         event: &Prepared,
     ) -> Result<()> {
+        let session = append.session;
         match &event.effect {
             Effect::None => Ok(()),
             Effect::Created(created) => {
-                if Digest::of_session(&created.session_id) != session {
+                if created.session_type.stream(&created.session_id).key() != session {
                     return Err(Error::invalid("a session begins under its own id"));
                 }
                 self.create(site, session, seq, created)
@@ -165,6 +172,25 @@ impl Commit {
             Effect::Resumed => {
                 self.change_run(site, session, event.run, seq, |run| run.resume(seq))
             }
+            Effect::PolicySet(policy) => {
+                self.change_entry(session, |entry| entry.policy = *policy);
+                self.batch.replace(key::policies(), Vec::new());
+                Ok(())
+            }
+            Effect::RunPolicySet => {
+                self.run(site, event.run)?;
+                self.change_entry(session, |entry| entry.has_run_policies = true);
+                self.batch.replace(key::policies(), Vec::new());
+                Ok(())
+            }
+            Effect::Deleted => self.delete(site, session, seq),
+            Effect::Erased => self.erase(site, append, seq),
+            Effect::Learned(stream, at) => {
+                let place = [&stream.to_bytes()[..], &at.to_le_bytes()].concat();
+                self.batch.insert(key::source(session, seq), place);
+                self.batch.insert(key::learned(*stream, *at, session, seq), Vec::new());
+                Ok(())
+            }
             Effect::InRun => self.running(site, event.run).map(drop),
             Effect::SystemMessage => {
                 // A member's instructions are not the session's.
@@ -183,10 +209,10 @@ impl Commit {
         seq: u64,
         created: &Created,
     ) -> Result<()> {
-        if seq != 1 {
+        if self.tail.entry.is_some() {
             return Err(Error::new(ErrorKind::Conflict { expected: 0, actual: self.tail.seq }));
         }
-        let entry = Entry::new(created, self.tail.recorded_at_us);
+        let entry = Entry::new(created, seq, self.tail.recorded_at_us);
         self.list(site, session, entry)
     }
 
@@ -216,18 +242,24 @@ impl Commit {
         user_id: Option<&str>,
     ) -> Result<()> {
         let Some(entry) = self.tail.entry.clone() else { return Ok(()) };
-        let [_, before] = entry.scopes();
+        let before = scope_of(entry.user_id.as_deref());
         entry.unindex(before, session, &mut self.batch);
         self.count(site, before, entry.session_type, -1)?;
         self.change_entry(session, |entry| entry.user_id = user_id.map(str::to_owned));
         let Some(entry) = self.tail.entry.clone() else { return Ok(()) };
-        let [_, after] = entry.scopes();
+        let after = scope_of(user_id);
         entry.index(after, session, &mut self.batch);
         self.count(site, after, entry.session_type, 1)
     }
 
     /// Counts sessions, over what this group already changed and the log does not show yet.
-    fn count(&mut self, site: &Site<'_>, scope: Digest, of: SessionType, by: i64) -> Result<()> {
+    pub(super) fn count(
+        &mut self,
+        site: &Site<'_>,
+        scope: Digest,
+        of: SessionType,
+        by: i64,
+    ) -> Result<()> {
         let key = key::count(scope, of as u8);
         let before = match self.counts.get(&key).or_else(|| site.counts.get(&key)) {
             Some(count) => *count,
@@ -247,8 +279,9 @@ impl Commit {
         seq: u64,
         (run_id, is_top_level): (&str, bool),
     ) -> Result<()> {
-        if self.tail.run(&**site.log, run)?.is_some() {
-            return Err(Error::invalid(format!("run {run_id} has already started")));
+        if let Some(run) = self.tail.run(&**site.log, run)? {
+            let status = Some(run.status.as_str());
+            return Err(Error::run_state(run_id, status, "has already started"));
         }
         let number = if is_top_level { self.tail.runs + 1 } else { 0 };
         if is_top_level {
@@ -292,19 +325,20 @@ impl Commit {
         if record.status == RunStatus::Running {
             return Ok(record);
         }
-        Err(Error::invalid(format!("run {} is {}: resume it first", record.run_id, record.status)))
+        let reason = format!("is {}: resume it first", record.status);
+        Err(Error::run_state(&record.run_id, Some(record.status.as_str()), reason))
     }
 
-    fn run(&self, site: &Site<'_>, run: Digest) -> Result<RunRecord> {
+    pub(super) fn run(&self, site: &Site<'_>, run: Digest) -> Result<RunRecord> {
         if let Some(record) = self.tail.run(&**site.log, run)? {
             return Ok(record);
         }
         let lineage = self.tail.lineage();
         match RunRecord::load_any(&**site.log, &lineage, run, u64::MAX)? {
-            Some(record) => Err(Error::invalid(format!(
-                "run {} was left behind when the session went back: start another",
-                record.run_id
-            ))),
+            Some(record) => {
+                let reason = "was left behind when the session went back: start another";
+                Err(Error::run_state(&record.run_id, None, reason))
+            }
             None => Err(Error::not_found("run")),
         }
     }

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::codec::{Frame, Link};
-use crate::error::Result;
+use crate::codec::{BodyForm, Frame, Link};
+use crate::error::{Error, Result};
+use crate::event::EventKind;
 use crate::id::Digest;
 use crate::index::{Entry, Lineage, NumberedRun, RunRecord, Timeline};
 use crate::limits::TAIL_CACHE_SESSIONS_MAX;
@@ -38,6 +39,13 @@ impl Tail {
             Some(record) => {
                 let (_, seq) = key::parse_seq(&record.key)?;
                 let frame = Frame::open(&record.value, session, seq)?;
+                // So that no seq of the session ever overflows.
+                if seq >= u64::MAX / 2 {
+                    return Err(Error::corrupt("an event has a seq that cannot be"));
+                }
+                if entry.is_none() && !is_end(&frame) {
+                    return Err(Error::corrupt("it has events, and the catalog does not list it"));
+                }
                 (seq, frame.link, frame.header.recorded_at_us)
             }
             None => (0, Link::START, i64::MIN),
@@ -53,7 +61,10 @@ impl Tail {
             open_runs,
             settled_seq: seq,
         };
-        tail.runs = tail.count_runs(log)?;
+        // What a deletion left of runs is not of the session that begins behind it.
+        if tail.entry.is_some() {
+            tail.runs = tail.count_runs(log)?;
+        }
         Ok(tail)
     }
 
@@ -86,6 +97,13 @@ impl Tail {
         self.settled_seq = self.seq;
         self.open_runs.retain(|_, run| !run.status.is_terminal());
     }
+}
+
+/// Whether a stream may end with it that no session lists: one that was deleted does, also where
+/// something of it was erased since, and so does what is taken over of one that was.
+fn is_end(frame: &Frame<'_>) -> bool {
+    let kinds = [EventKind::Deleted as u16, EventKind::Erased as u16];
+    kinds.contains(&frame.header.kind) || frame.form == BodyForm::Removed
 }
 
 /// Tails at hand, in two generations: when the young one is full it becomes the old one, and

@@ -8,20 +8,35 @@ use crossbeam_channel::Receiver;
 use super::append::Append;
 use super::group::{Group, Head, Placed};
 use super::published::Published;
-use super::refuse_all;
 use super::tail::Tails;
 use super::ticket::{Receipt, Resolver};
+use super::{Room, refuse_all};
 use crate::clock::Clock;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::id::Digest;
 use crate::limits::GROUP_APPENDS_MAX;
-use crate::log::{Durability, Log};
+use crate::log::{Batch, Durability, Log};
+use crate::media::Lease;
 use crate::snapshot::{self, Due};
+
+/// Looks at the log and says what is to be changed, if anything.
+pub(crate) type Work = Box<dyn FnOnce(&Arc<dyn Log>) -> Result<Option<Batch>> + Send>;
 
 /// What goes through the queue.
 pub(super) enum Request {
-    Append(Box<Append>, Resolver),
+    Append(Box<Append>, Resolver, Room),
+    /// Records that are no events: what an event already said may go.
+    Maintain(Work, Resolver),
     Close,
+}
+
+/// An append that was decided on and waits for its group.
+struct Waiting {
+    place: String,
+    resolver: Resolver,
+    verdict: Result<Receipt>,
+    /// Until the group is in the log, nothing else says that its blobs are in use.
+    _leases: Vec<Lease>,
 }
 
 /// What the commit thread owns.
@@ -53,18 +68,30 @@ impl Drop for CommitThread {
 
 impl CommitThread {
     pub(super) fn run(mut self) {
-        while let Ok(Request::Append(append, resolver)) = self.queue.recv() {
-            if !self.commit_group(append, resolver) {
-                break;
+        let mut next = self.queue.recv().ok();
+        while let Some(request) = next {
+            next = match request {
+                Request::Append(append, resolver, room) => {
+                    drop(room);
+                    self.commit_group(append, resolver)
+                }
+                Request::Maintain(work, resolver) => {
+                    self.maintain(work, resolver);
+                    None
+                }
+                Request::Close => return,
+            };
+            if next.is_none() {
+                next = self.queue.recv().ok();
             }
         }
     }
 
-    /// Commits one group. Returns whether the thread should go on.
-    fn commit_group(&mut self, append: Box<Append>, resolver: Resolver) -> bool {
+    /// Commits one group. Returns what was taken out of the queue behind it.
+    fn commit_group(&mut self, append: Box<Append>, resolver: Resolver) -> Option<Request> {
         let mut waiting = Vec::with_capacity(1);
         let mut sessions = Vec::with_capacity(1);
-        let mut goes_on = true;
+        let mut behind = None;
         let log = Arc::clone(&self.log);
         let mut group = Group::new(&log, self.log_id, self.clock.now_us(), self.head);
         let mut next = Some((append, resolver));
@@ -73,19 +100,52 @@ impl CommitThread {
             // answers come in the order of the queue.
             let verdict = self.admit(&mut group, &append);
             sessions.push(append.session);
-            waiting.push((append.session_id, resolver, verdict));
+            let Append { place, leases, .. } = *append;
+            waiting.push(Waiting { place, resolver, verdict, _leases: leases });
             if waiting.len() >= GROUP_APPENDS_MAX || group.is_full() {
                 break;
             }
             match self.queue.try_recv() {
-                Ok(Request::Append(append, resolver)) => next = Some((append, resolver)),
-                Ok(Request::Close) => goes_on = false,
+                Ok(Request::Append(append, resolver, _)) => next = Some((append, resolver)),
+                Ok(request) => behind = Some(request),
                 Err(_) => {}
             }
         }
         let written = group.finish().map_or(Ok(Vec::new()), |placed| self.write(placed));
         self.answer(waiting, &sessions, written);
-        goes_on
+        behind
+    }
+
+    fn maintain(&mut self, work: Work, resolver: Resolver) {
+        let batch = match &self.poison {
+            Some(poison) => Err(poison.clone()),
+            None => work(&self.log),
+        };
+        let batch = match batch {
+            Ok(batch) => batch.unwrap_or_default(),
+            Err(error) => return resolver.resolve(Err(error)),
+        };
+        let written = if batch.is_empty() {
+            Ok(())
+        } else {
+            self.log.append(&batch, self.durability, self.head.position)
+        };
+        let position = self.head.position;
+        if let Err(error) = &written
+            && self.poison.is_none()
+        {
+            self.close_for_writing(error);
+        }
+        let receipt = Receipt { first_seq: 0, last_seq: 0, position, is_duplicate: false };
+        resolver.resolve(written.map(|()| receipt));
+    }
+
+    /// A sync that failed may have lost what it was given, and a second try would succeed
+    /// without it. Nothing is written until the log is opened again.
+    fn close_for_writing(&mut self, error: &Error) {
+        let reason = error.to_string();
+        self.poison = Some(Error::new(ErrorKind::Poisoned { reason }));
+        self.tails.clear();
     }
 
     fn admit(&mut self, group: &mut Group<'_>, append: &Append) -> Result<Receipt> {
@@ -106,16 +166,11 @@ impl CommitThread {
         Ok(due)
     }
 
-    fn answer(
-        &mut self,
-        waiting: Vec<(String, Resolver, Result<Receipt>)>,
-        sessions: &[Digest],
-        written: Result<Vec<Due>>,
-    ) {
+    fn answer(&mut self, waiting: Vec<Waiting>, sessions: &[Digest], written: Result<Vec<Due>>) {
         match written {
             Ok(due) => {
-                for (session_id, resolver, verdict) in waiting {
-                    resolver.resolve(verdict.with_context(|| format!("session {session_id}")));
+                for Waiting { place, resolver, verdict, .. } in waiting {
+                    resolver.resolve(verdict.context(place));
                 }
                 for session in sessions {
                     self.tails.settle(*session);
@@ -125,13 +180,9 @@ impl CommitThread {
                 snapshot::write_due(&self.log, &due);
             }
             Err(error) => {
-                // A sync that failed may have lost what it was given, and a second try would
-                // succeed without it. Nothing is written until the log is opened again.
-                let reason = error.to_string();
-                self.poison = Some(Error::new(ErrorKind::Poisoned { reason }));
-                self.tails.clear();
-                for (session_id, resolver, _) in waiting {
-                    resolver.resolve(Err(error.clone().context(format!("session {session_id}"))));
+                self.close_for_writing(&error);
+                for Waiting { place, resolver, .. } in waiting {
+                    resolver.resolve(Err(error.clone().context(place)));
                 }
             }
         }

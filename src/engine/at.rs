@@ -1,5 +1,6 @@
 //! A session as of a point, and the window that ends there.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -7,8 +8,12 @@ use serde_json::Value;
 use super::session::Session;
 use crate::error::{Context, Error, Result};
 use crate::event::RunStatus;
-use crate::index::{Stretch, Timeline};
-use crate::message::{Anthropic, Message, Repair, Role, ToolCall, to_anthropic, to_openai};
+use crate::id::Digest;
+use crate::index::{RunRecord, Stretch, Timeline};
+use crate::message::media::write_attached;
+use crate::message::{
+    Anthropic, MediaRef, Message, Repair, Role, ToolCall, to_anthropic, to_openai,
+};
 use crate::projection::{
     Diff, Projection, RunCount, RunView, Runs, Selected, SessionView, Window, session_record,
     tool_calls,
@@ -56,7 +61,9 @@ impl SessionAt {
             for event in LiveEvents::new(self.session.inner().log(), &lineage, last)? {
                 runs.apply(&event?);
             }
-            Ok(runs.into_vec())
+            let mut runs = runs.into_vec();
+            runs.retain(|run| !run.is_dropped());
+            Ok(runs)
         };
         read().with_context(|| self.session.place())
     }
@@ -66,6 +73,18 @@ impl SessionAt {
         let read = || {
             let (lineage, last) = self.session.resolve(&Point::Seq(self.view.seq))?;
             Timeline::at(&**self.session.inner().log(), &lineage, last).into_stretches()
+        };
+        read().with_context(|| self.session.place())
+    }
+
+    /// Whether a run counts at the point and is a part of another.
+    pub(crate) fn is_member_run(&self, run: Digest) -> Result<bool> {
+        let read = || {
+            let (lineage, last) = self.session.resolve(&Point::Seq(self.view.seq))?;
+            let log = &**self.session.inner().log();
+            let mut timeline = Timeline::at(log, &lineage, last);
+            let record = RunRecord::load(log, &lineage, &mut timeline, run)?;
+            Ok(record.is_some_and(|record| record.number == 0))
         };
         read().with_context(|| self.session.place())
     }
@@ -169,11 +188,12 @@ pub struct SessionWindow {
     /// Where it ends; `None` for wherever the session ends when it is read.
     point: Option<Point>,
     window: Window,
+    keeps_references: bool,
 }
 
 impl SessionWindow {
     pub(super) fn new(session: Session, point: Option<Point>) -> Self {
-        Self { session, point, window: Window::default() }
+        Self { session, point, window: Window::default(), keeps_references: false }
     }
 
     /// The last `count` runs.
@@ -238,15 +258,66 @@ impl SessionWindow {
     }
 
     /// The messages, oldest first. The cost follows the window, not the session.
+    ///
+    /// Media that are stored apart stand in them again, unless
+    /// [`SessionWindow::media_as_references`] says otherwise.
     pub fn messages(&self) -> Result<Vec<Message>> {
         self.read().map(|(messages, _)| messages)
+    }
+
+    /// Leaves media where they are stored, and references to them in the messages: a window full
+    /// of images then takes no more memory than one of words. [`Session::open_media`] reads one,
+    /// [`SessionWindow::write_openai`] and [`SessionWindow::write_anthropic`] write them all.
+    pub fn media_as_references(mut self) -> Self {
+        self.keeps_references = true;
+        self
+    }
+
+    fn attached(&self, messages: Vec<Message>) -> Result<Vec<Message>> {
+        if self.keeps_references {
+            return Ok(messages);
+        }
+        let attach = || -> Result<Vec<Message>> {
+            let streams = self.session.media_streams()?;
+            messages.into_iter().map(|message| self.session.attach(&streams, message)).collect()
+        };
+        attach().with_context(|| self.session.place())
+    }
+
+    /// Writes the messages as a JSON list, as OpenAI's chat completions take them, a medium at a
+    /// time: it takes no more memory than the words.
+    pub fn write_openai(&self, out: &mut dyn Write) -> Result<()> {
+        let messages = to_openai(&self.select()?.messages);
+        self.write(&Value::Array(messages), out)
+    }
+
+    /// Writes an object with `system` and `messages`, as Anthropic's messages API takes them, in
+    /// the same manner.
+    pub fn write_anthropic(&self, out: &mut dyn Write) -> Result<()> {
+        let prompt = to_anthropic(&self.select()?.opened());
+        let mut document = serde_json::json!({ "messages": prompt.messages });
+        // A provider takes no system prompt for none, but not for null.
+        if let (Some(system), Some(fields)) = (prompt.system, document.as_object_mut()) {
+            fields.insert(String::from("system"), system.into());
+        }
+        self.write(&document, out)
+    }
+
+    fn write(&self, value: &Value, out: &mut dyn Write) -> Result<()> {
+        let mut write = || {
+            let streams = self.session.media_streams()?;
+            let inner = self.session.inner();
+            let mut open = |reference: &MediaRef| inner.media().open(&streams, reference.digest());
+            write_attached(&value.to_string(), &mut open, out)
+        };
+        write().with_context(|| self.session.place())
     }
 
     /// The messages, and what was done to make them legal: where a window or a fork begins or
     /// ends between a call and its result, one of the two is left out.
     pub fn read(&self) -> Result<(Vec<Message>, Vec<Repair>)> {
         let Selected { messages, repairs, .. } = self.select()?;
-        Ok((messages, repairs))
+        Ok((self.attached(messages)?, repairs))
     }
 
     fn select(&self) -> Result<Selected> {
@@ -265,6 +336,6 @@ impl SessionWindow {
     /// where [`SessionWindow::last_messages`] cuts a run after that, the person's last message
     /// before the cut comes in front.
     pub fn anthropic(&self) -> Result<Anthropic> {
-        Ok(to_anthropic(&self.select()?.opened()))
+        Ok(to_anthropic(&self.attached(self.select()?.opened())?))
     }
 }

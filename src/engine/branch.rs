@@ -5,7 +5,7 @@ use crate::codec::Link;
 use crate::commit::{Expected, Ticket};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::event::{ForkedFrom, NewEvent, RewoundTo, RunFinished, RunStatus};
-use crate::id::generate_name;
+use crate::id::{StreamName, generate_name};
 use crate::index::{Entry, Lineage};
 use crate::log::{Order, Scan, key};
 use crate::message::Metrics;
@@ -49,7 +49,11 @@ impl ForkBuilder {
     /// there is another session under the id.
     pub fn open(self) -> Result<Session> {
         let parent = &self.session;
-        let fork = Session::new(parent.engine().clone(), &self.session_id, parent.access().clone());
+        let fork = Session::new(
+            parent.engine().clone(),
+            StreamName::Session(&self.session_id),
+            parent.access().clone(),
+        );
         let (lineage, seq) = parent.resolve(&self.point)?;
         if seq == 0 {
             let reason = "a fork shares at least one event, and there is none before the start";
@@ -60,7 +64,9 @@ impl ForkBuilder {
             match fork.append_expecting(Expected::Seq(0), events)?.wait() {
                 // Someone made it in between.
                 Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. }) => {
-                    self.is_made(&fork, seq)?;
+                    if !self.is_made(&fork, seq)? {
+                        return Err(error);
+                    }
                 }
                 other => drop(other?),
             }
@@ -148,10 +154,10 @@ impl Session {
     }
 
     fn rewind_events(&self, point: &Point) -> Result<Vec<NewEvent>> {
-        let (lineage, seq) = self.resolve(point)?;
-        let (_, head) = self.resolve(&Point::Head)?;
         let read = || {
             let log = self.inner().log();
+            let (lineage, head) = self.head()?;
+            let seq = point.resolve(&**log, &lineage, head)?;
             let now = snapshot::view_at(log, &lineage, head)?;
             let there = Snapshot::at(log, &lineage, seq)?;
             let left_behind = left_behind(&now, &there.view);
@@ -167,6 +173,8 @@ impl Session {
     /// far as the access reaches them. A fork of a fork is a fork of the session it was made
     /// from, wherever the point was.
     pub fn forks(&self) -> Result<Vec<Fork>> {
+        let (lineage, _) = self.resolve(&Point::Head)?;
+        let first_seq = lineage.first_seq();
         let read = || {
             let log = self.inner().log();
             let mut forks = Vec::new();
@@ -176,13 +184,16 @@ impl Session {
                 let (seq, fork) = key::parse_fork(&record?.key)?;
                 // One that is not yet durable is not there for readers.
                 let Some((entry, _)) = self.inner().entry(fork)? else { continue };
+                // Of a session that was deleted under the same id.
+                if seq < first_seq {
+                    continue;
+                }
                 if self.access().reaches(entry.user_id.as_deref()) {
                     forks.push(Fork::new(entry, seq));
                 }
             }
             Ok(forks)
         };
-        self.check_access()?;
         read().with_context(|| self.place())
     }
 }
@@ -197,10 +208,7 @@ impl Fork {
 /// Nobody goes on with a run in a past that it was taken out of. Whoever wants to resumes it.
 fn interrupted(view: &SessionView) -> impl Iterator<Item = NewEvent> + '_ {
     let running = view.open_runs.values().filter(|run| run.status == RunStatus::Running);
-    running.map(|run| {
-        let (status, metrics, reason) = (RunStatus::Interrupted, None, None);
-        NewEvent::in_run(&run.run_id, RunFinished { status, metrics, reason })
-    })
+    running.map(|run| NewEvent::in_run(&run.run_id, RunFinished::interrupted()))
 }
 
 /// What was ever spent and is not counted at the point.

@@ -1,23 +1,51 @@
 //! The door: an engine over one log, its sessions, their runs.
 
 mod at;
+mod auto;
 mod branch;
 mod builder;
+mod compact;
+mod context;
+mod delete;
+mod erase;
+mod former;
+mod head;
+mod job;
+mod media;
+mod memory;
 mod open;
+mod policy;
+mod receipt;
 mod restore;
+#[cfg(feature = "sled")]
+mod rewrite;
 mod run;
+mod seal;
+mod search;
 mod session;
 mod stats;
 mod subscribe;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use self::at::{SessionAt, SessionWindow};
+pub use self::auto::AutoCompaction;
+use self::auto::AutoCompactor;
 pub use self::branch::{Fork, ForkBuilder};
 pub use self::builder::EngineBuilder;
+pub use self::compact::Compaction;
+pub use self::context::{Context, ContextBuilder, ContextChange, RebuiltContext, RecordedContext};
+pub use self::erase::ErasureReceipt;
+pub use self::former::FormerSession;
+pub use self::media::{BlobUse, StoredMedia};
+pub(crate) use self::memory::{Draft, Lesson};
+pub use self::memory::{Memories, MemoryChange, MemoryPatch, MemoryQuery, NewMemory};
 pub use self::open::SessionBuilder;
-pub(crate) use self::restore::{Restored, StoredEvent};
+pub use self::receipt::ErasureRecord;
+pub(crate) use self::restore::{Holder, Restored, StoredEvent};
 pub use self::run::{Run, RunBuilder};
 pub use self::session::Session;
 pub use self::stats::{KindStats, Stats};
@@ -25,19 +53,27 @@ pub use self::stats::{KindStats, Stats};
 pub use self::subscribe::SubscriptionStream;
 pub use self::subscribe::{Delivery, LoggedEvent, Subscription};
 
+use crate::blob::BlobName;
 use crate::catalog::{self, SessionPage, SessionQuery};
+use crate::codec::Frame;
 use crate::commit::{Append, Committer, Published, Ticket};
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::Policy;
 use crate::id::{Digest, generate_name};
 use crate::index::Entry;
-use crate::log::Log;
+use crate::log::{Log, Scan, key};
+use crate::media::MediaStore;
+#[cfg(feature = "seal")]
+use crate::seal::Vault;
 use crate::stream;
 use crate::verify::{self, Progress, Report};
 
 /// A session engine over one database.
 ///
 /// Cheap to clone; all clones share one commit thread. The database is closed when the last
-/// clone, and the last session, run and iterator made from one, is dropped.
+/// clone, and the last session, run and iterator made from one, is dropped: that drop ends a
+/// compaction in the background too, after the commit it is at, and returns when the database can
+/// be opened again. Only a waker that does it on the commit thread is not held up.
 ///
 /// ```
 /// use sessionlog::{Engine, Message, Metrics, Point};
@@ -57,6 +93,10 @@ use crate::verify::{self, Progress, Report};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Engine {
+    /// Compacts by itself, where that is wanted. The thread has an engine without it, so this goes
+    /// with the last handle that somebody else has; and before `inner`, which the thread holds too,
+    /// so that this handle closes the database.
+    auto: Option<Arc<AutoCompactor>>,
     pub(crate) inner: Arc<Inner>,
 }
 
@@ -67,13 +107,23 @@ pub(crate) struct Inner {
     log: Arc<dyn Log>,
     /// How far readers may see.
     published: Arc<Published>,
+    /// What is kept, where a session does not say.
+    policy: Policy,
+    /// Whether any session or run may say so itself.
+    has_policies: AtomicBool,
+    media: MediaStore,
+    search: search::Searches,
+    /// The keys of sessions, where the database is sealed.
+    #[cfg(feature = "seal")]
+    vault: Option<Arc<Vault>>,
 }
 
 impl Engine {
     /// Opens the database at a path, or makes one. Appends survive a power cut.
     ///
     /// # Errors
-    /// [`ErrorKind::Locked`] where another process has it open, [`ErrorKind::NotADatabase`]
+    /// [`ErrorKind::Locked`] where another process has it open and does not close it within
+    /// [`limits::LOCK_WAIT_MS_MAX`](crate::limits::LOCK_WAIT_MS_MAX), [`ErrorKind::NotADatabase`]
     /// where the path holds something else, [`ErrorKind::NewerFormat`] where a newer version
     /// wrote it, [`ErrorKind::Corrupt`] where acknowledged events are missing.
     #[cfg(feature = "sled")]
@@ -114,22 +164,25 @@ impl Engine {
 
     /// The same, telling how far it has come.
     pub fn verify_with(&self, progress: &mut Progress<'_>) -> Result<Report> {
-        // While an engine writes, its mark runs ahead of what readers see; opening checked it.
-        let mark = match &self.inner.committer {
-            Some(_) => None,
-            None => self.inner.log.durable_mark()?,
-        };
-        verify::all(&self.inner.log, self.inner.published(), mark, progress)
+        self.verify_kept(None, progress)
     }
 
     /// Checks some sessions, without the chain over the whole log.
     pub fn verify_sessions(&self, session_ids: &[String]) -> Result<Report> {
-        verify::sessions(&self.inner.log, session_ids, self.inner.published())
+        verify::sessions(
+            &self.inner.log,
+            self.inner.media(),
+            session_ids,
+            self.inner.published(),
+            None,
+        )
     }
 
     /// What the database holds, by kind.
     pub fn stats(&self) -> Result<Stats> {
-        stats::read(&*self.inner.log, self.inner.published())
+        let mut stats = stats::read(&*self.inner.log, self.inner.published())?;
+        stats.count_blobs(&self.blobs()?);
+        Ok(stats)
     }
 
     /// Runs something that reads, on tokio's pool for blocking work, and awaits it.
@@ -167,6 +220,46 @@ impl Inner {
         self.published.position()
     }
 
+    pub(crate) fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    pub(crate) fn has_policies(&self) -> bool {
+        self.has_policies.load(Ordering::SeqCst)
+    }
+
+    /// Notes that a session or a run is about to say what is kept.
+    pub(crate) fn note_policies(&self) {
+        self.has_policies.store(true, Ordering::SeqCst);
+    }
+
+    /// The link of an event, in hexadecimal.
+    fn link_of(&self, session: Digest, seq: u64) -> Result<String> {
+        let bytes = self.log.get(&key::frame(session, seq))?;
+        let bytes = bytes.ok_or_else(|| Error::not_found("event"))?;
+        Ok(format!("{:?}", Frame::parse(&bytes)?.link))
+    }
+
+    /// Bytes of the blobs that no event would refer to without a session's.
+    fn bytes_of_unused(&self, session: Digest, names: &BTreeSet<[u8; 32]>) -> Result<u64> {
+        let mut bytes = 0;
+        for name in names {
+            let mut uses = Scan::new(&*self.log, key::blob_uses(name));
+            let is_others = uses.try_fold(false, |is_others, record| {
+                let (holder, _) = key::parse_blob_use(&record?.key)?;
+                Ok::<_, Error>(is_others || holder != session)
+            })?;
+            if !is_others {
+                bytes += self.media.blobs().size(BlobName::from_bytes(*name))?.unwrap_or(0);
+            }
+        }
+        Ok(bytes)
+    }
+
+    pub(crate) fn media(&self) -> &MediaStore {
+        &self.media
+    }
+
     pub(crate) fn log(&self) -> &Arc<dyn Log> {
         &self.log
     }
@@ -182,10 +275,7 @@ impl Inner {
 
     /// The catalog's word on a session and its last seq, if it is there for readers.
     pub(crate) fn entry(&self, session: Digest) -> Result<Option<(Entry, u64)>> {
-        // The head first: an entry that is as new or newer knows of every rewind before it.
-        let head = stream::head_seq(&*self.log, session, self.published())?;
-        let Some(entry) = Entry::load(&*self.log, session)? else { return Ok(None) };
-        Ok((head > 0).then_some((entry, head)))
+        stream::entry(&*self.log, session, self.published())
     }
 }
 

@@ -6,7 +6,7 @@ use crate::access::Access;
 use crate::commit::Expected;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::event::{Created, NewEvent, SessionType};
-use crate::id::check_name;
+use crate::id::{StreamName, check_name};
 use crate::json::Json;
 
 /// A session to be opened. Made by [`Engine::session`].
@@ -103,7 +103,7 @@ impl SessionBuilder {
     }
 
     fn place(&self) -> String {
-        format!("session {}", self.created.session_id)
+        StreamName::Session(&self.created.session_id).to_string()
     }
 
     fn open_or_create(self) -> Result<Session> {
@@ -129,6 +129,9 @@ impl SessionBuilder {
 
     fn continued(&self) -> Result<Option<Session>> {
         check_name("session id", &self.created.session_id)?;
+        if self.session_type == Some(SessionType::Memories) {
+            return Err(Error::invalid("memories are no session: `Engine::memories` opens them"));
+        }
         let session = self.handle();
         let Some((entry, _)) = session.inner().entry(session.key())? else { return Ok(None) };
         session.access().check(entry.user_id.as_deref())?;
@@ -150,12 +153,13 @@ impl SessionBuilder {
         Ok(Some(session))
     }
 
-    fn handle(&self) -> Session {
+    /// The session as it is or will be, whether or not it is there.
+    pub(crate) fn handle(&self) -> Session {
         let access = match (&self.access, &self.created.user_id) {
             (Some(access), _) => access.clone(),
             (None, Some(user_id)) => Access::User(user_id.clone()),
             (None, None) => Access::Nobody,
         };
-        Session::new(self.engine.clone(), &self.created.session_id, access)
+        Session::new(self.engine.clone(), StreamName::Session(&self.created.session_id), access)
     }
 }

@@ -4,8 +4,8 @@ use super::session::Session;
 use crate::commit::{Expected, Ticket};
 use crate::error::Result;
 use crate::event::{
-    EventBody, MessageAdded, NewEvent, RunFinished, RunPaused, RunResumed, RunStarted, RunStatus,
-    ToolExecuted,
+    EventBody, MessageAdded, NewEvent, Policy, PolicySet, RunFinished, RunPaused, RunResumed,
+    RunStarted, RunStatus, ToolExecuted,
 };
 use crate::id::{EventId, generate_name};
 use crate::json::Json;
@@ -19,12 +19,14 @@ pub struct RunBuilder {
     started: RunStarted,
     /// Whether the run's id is the caller's own.
     is_named: bool,
+    /// What is kept of the run, where it says so itself.
+    policy: Policy,
 }
 
 impl RunBuilder {
     pub(super) fn new(session: Session) -> Self {
         let started = RunStarted { run_id: generate_name(), ..RunStarted::default() };
-        Self { session, started, is_named: false }
+        Self { session, started, is_named: false, policy: Policy::default() }
     }
 
     /// The caller's own id for the run.
@@ -59,6 +61,12 @@ impl RunBuilder {
         self
     }
 
+    /// What is kept of the run, whatever the session says.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
     /// What the run was given, where that is more than its user message.
     pub fn input(mut self, input: impl Into<Json>) -> Self {
         self.started.input = Some(input.into());
@@ -67,9 +75,16 @@ impl RunBuilder {
 
     /// Starts the run. Under an id of the caller's own it waits until the start is durable,
     /// because a run of that id may be there already.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) where the session was deleted or erased,
+    /// [`ErrorKind::Forbidden`](crate::ErrorKind::Forbidden) where it was given away, and
+    /// [`ErrorKind::RunState`](crate::ErrorKind::RunState) where a run has the caller's own id.
     pub fn start(self) -> Result<Run> {
+        self.session.check_access()?;
         let run = Run::new(self.session, self.started.run_id.clone());
-        let ticket = run.append(self.started)?;
+        let said = said(self.policy);
+        let ticket = run.append_all(std::iter::once(self.started.into()).chain(said))?;
         if self.is_named {
             ticket.wait()?;
         }
@@ -88,6 +103,7 @@ impl RunBuilder {
         let run = Run::new(self.session, self.started.run_id.clone());
         let messages = messages.into_iter().map(|message| MessageAdded { message }.into());
         let bodies = std::iter::once(EventBody::from(self.started))
+            .chain(said(self.policy))
             .chain(messages)
             .chain([finished(RunStatus::Completed, Some(metrics), None)]);
         let events = (0_u64..).zip(bodies).map(|(index, body)| {
@@ -123,6 +139,17 @@ impl Run {
     }
 
     /// Adds a message.
+    ///
+    /// What makes no sense by itself or is over a limit is refused here, and nothing is queued.
+    /// What the log refuses (the session was erased or given away, a write failed, another handle
+    /// ended the run) fails the ticket, and the ticket of [`Run::complete`] or of another end as
+    /// well: whoever waits for the end need not keep the others. There is one exception: a run that
+    /// another handle has paused takes no message, and can be ended.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Limit`](crate::ErrorKind::Limit),
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid); the ticket fails with
+    /// [`ErrorKind::RunState`](crate::ErrorKind::RunState) where the run is not under way.
     pub fn push(&self, message: Message) -> Result<Ticket> {
         self.append(MessageAdded { message })
     }
@@ -173,13 +200,39 @@ impl Run {
         self.append(finished(RunStatus::Regenerated, None, None))
     }
 
-    fn append(&self, body: impl Into<EventBody>) -> Result<Ticket> {
+    /// How the run stands. A lookup: no message is read.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) where there is no such run at the head
+    /// of the session: it was never started, or a rewind left it behind.
+    pub fn status(&self) -> Result<RunStatus> {
+        self.session.run_status(&self.run_id)
+    }
+
+    /// What the run has reported that it spent: at its end, or at the last one before it went on.
+    /// Reads from its start to its last change of status.
+    pub fn metrics(&self) -> Result<Option<Metrics>> {
+        self.session.settle();
+        self.session.counted_metrics(&self.run_id)
+    }
+
+    /// The session that it is a run of.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    pub(super) fn append(&self, body: impl Into<EventBody>) -> Result<Ticket> {
         self.append_all([body.into()])
     }
 
     fn append_all(&self, bodies: impl IntoIterator<Item = EventBody>) -> Result<Ticket> {
         self.session.append(bodies.into_iter().map(|body| NewEvent::in_run(&self.run_id, body)))
     }
+}
+
+/// What a run says that is kept of it.
+fn said(policy: Policy) -> Option<EventBody> {
+    (!policy.is_empty()).then(|| PolicySet { policy }.into())
 }
 
 fn finished(status: RunStatus, metrics: Option<Metrics>, reason: Option<String>) -> EventBody {

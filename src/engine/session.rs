@@ -1,5 +1,7 @@
 //! One conversation: opened under a name and an access, written and read through it.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
@@ -11,14 +13,15 @@ use crate::access::Access;
 use crate::commit::{self, Append, Expected, Ticket};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::event::{
-    Event, EventBody, MetadataChanged, NewEvent, OwnerChanged, Renamed, StateChanged, StatePatch,
-    SummaryWithdrawn, SummaryWritten,
+    Event, EventBody, MetadataChanged, NewEvent, OwnerChanged, Policy, Renamed, RunStatus,
+    StateChanged, StatePatch, SummaryWithdrawn, SummaryWritten,
 };
-use crate::id::Digest;
+use crate::id::{Digest, StreamName};
 use crate::index::{Lineage, NumberedRun, RunRecord, Timeline};
+use crate::json::Json;
 use crate::limits::CONFLICT_TRIES_MAX;
 use crate::message::{Message, Metrics};
-use crate::projection::{SessionView, Summary};
+use crate::projection::{Import, SessionView, Summary};
 use crate::replay::{Point, Replay};
 use crate::snapshot::{self, Snapshot};
 use crate::stream::{Events, LiveEvents};
@@ -28,29 +31,48 @@ use crate::stream::{Events, LiveEvents};
 /// Every call looks at the log as it is then: a session that another handle writes to is never
 /// stale, and one that was given to another user is out of reach at once. A read waits for what
 /// was appended through the same handle, its clones and its runs before it, and so sees it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Session {
     engine: Engine,
     key: Digest,
     id: Arc<str>,
+    /// Whether it is no session but a user's memories, under the user's id.
+    is_memories: bool,
     access: Access,
     /// The last append through this handle, its clones and its runs.
     last: Arc<Mutex<Option<Ticket>>>,
     /// The last view of the head, for the handle and its clones. Never served as it is: what was
     /// appended since, by whomever, is folded in first.
     cached: Arc<Mutex<Option<Snapshot>>>,
+    /// What runs say for themselves that is kept of them, each as of a seq.
+    run_policies: Arc<Mutex<HashMap<Digest, (u64, Policy)>>>,
+}
+
+/// Which session it is, and not what is at hand of it.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("id", &self.id)
+            .field("access", &self.access)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Session {
-    pub(super) fn new(engine: Engine, session_id: &str, access: Access) -> Self {
-        let key = Digest::of_session(session_id);
+    pub(super) fn new(engine: Engine, stream: StreamName<'_>, access: Access) -> Self {
+        let (id, is_memories) = match stream {
+            StreamName::Session(session_id) => (session_id, false),
+            StreamName::Memories(user_id) => (user_id, true),
+        };
         Self {
             engine,
-            key,
-            id: session_id.into(),
+            key: stream.key(),
+            id: id.into(),
+            is_memories,
             access,
             last: Arc::default(),
             cached: Arc::default(),
+            run_policies: Arc::default(),
         }
     }
 
@@ -80,10 +102,23 @@ impl Session {
         expected: Expected,
         events: impl IntoIterator<Item = NewEvent>,
     ) -> Result<Ticket> {
-        let events = events.into_iter().collect();
-        let append = Append::prepare(&self.id, self.access.clone(), expected, events)
-            .with_context(|| self.place())?;
+        let events: Vec<NewEvent> = events.into_iter().collect();
+        let append = || {
+            if let Some(governing) = self.governing(&events)? {
+                return self.append_governed(expected, &events, governing);
+            }
+            let (events, leases) = self.detach(None, events)?;
+            let mut append = Append::prepare(self.stream(), self.access.clone(), expected, events)?;
+            append.refer(leases);
+            self.queue(append)
+        };
+        append().with_context(|| self.place())
+    }
+
+    /// Queues an append of the handle's own.
+    pub(super) fn queue(&self, append: Append) -> Result<Ticket> {
         let committer = self.inner().committer().with_context(|| self.place())?;
+        self.inner().prepare_key(self.key)?;
         let try_append = |append| {
             // Queued and noted under one lock, so that the last one noted is the last one queued.
             let mut last = self.lock_last();
@@ -95,6 +130,13 @@ impl Session {
     }
 
     /// Starts a run under a new id.
+    ///
+    /// End it by [`Run::complete`], [`Run::fail`] or [`Run::cancel`] on every path. One that is
+    /// dropped without an end stays open, so that another handle can go on with it
+    /// ([`Session::existing_run`]); it is marked as interrupted when the database is next opened.
+    /// Until then a summary covers only what came before it, unless nothing was recorded in it
+    /// while [`limits::SUMMARY_OPEN_RUN_WAITS`](crate::limits::SUMMARY_OPEN_RUN_WAITS) later runs
+    /// began and ended: then it is summed up as far as it came.
     pub fn start_run(&self) -> Result<Run> {
         self.run().start()
     }
@@ -168,11 +210,16 @@ impl Session {
 
     fn view_now(&self) -> Result<SessionView> {
         let (lineage, head) = self.head()?;
+        self.view_at_head(&lineage, head)
+    }
+
+    /// The view at what was the head a moment ago, from the last one that the handle folded.
+    pub(super) fn view_at_head(&self, lineage: &Lineage, head: u64) -> Result<SessionView> {
         let log = self.inner().log();
         let cached = self.lock_cached().take();
         let now = match cached {
-            Some(cached) => cached.advanced(log, &lineage, head)?,
-            None => Snapshot::at(log, &lineage, head)?,
+            Some(cached) => cached.advanced(log, lineage, head)?,
+            None => Snapshot::at(log, lineage, head)?,
         };
         let view = now.view.clone();
         *self.lock_cached() = Some(now);
@@ -209,14 +256,38 @@ impl Session {
     #[expect(clippy::needless_pass_by_value, reason = "a point reads best where it stands")]
     pub fn events_from(&self, first_seq: u64, until: Point) -> Result<Events> {
         let (lineage, last) = self.resolve(&until)?;
+        let first_seq = first_seq.max(lineage.first_seq());
         Ok(Events::new(self.inner().log(), &lineage, first_seq, last).named(self.place()))
+    }
+
+    /// The id of a run, [`Point::run`] or [`Point::run_id`], also of one that a rewind left behind.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] where there is no such run.
+    #[expect(clippy::needless_pass_by_value, reason = "a point reads best where it stands")]
+    pub fn run_id_of(&self, run: Point) -> Result<String> {
+        let read = || {
+            let (lineage, head) = self.head()?;
+            Ok(run.run_record(&**self.inner().log(), &lineage, head)?.run_id)
+        };
+        read().with_context(|| self.place())
     }
 
     /// Every event and the session after it, oldest first.
     pub fn replay(&self) -> Result<Replay> {
         let (lineage, last) = self.resolve(&Point::Head)?;
-        let events = Events::new(self.inner().log(), &lineage, 1, last).named(self.place());
+        let first = lineage.first_seq();
+        let events = Events::new(self.inner().log(), &lineage, first, last).named(self.place());
         Ok(Replay::new(self.inner().log(), lineage, events))
+    }
+
+    /// What the source of an import said about the whole conversation, as JSON.
+    pub fn import_data(&self, import: &Import) -> Result<Option<Json>> {
+        let imported = self.events_from(import.seq, Point::Seq(import.seq))?.next().transpose()?;
+        Ok(match imported.map(|event| event.body) {
+            Some(EventBody::ImportedFrom(imported)) => imported.data,
+            _ => None,
+        })
     }
 
     /// The session's name.
@@ -292,6 +363,20 @@ impl Session {
         self.reach().map(drop).with_context(|| self.place())
     }
 
+    /// How a run stands.
+    pub(super) fn run_status(&self, run_id: &str) -> Result<RunStatus> {
+        let read = || {
+            let (lineage, head) = self.head()?;
+            let log = self.inner().log();
+            let mut timeline = Timeline::at(&**log, &lineage, head);
+            let run = Digest::of_run(run_id);
+            let record = RunRecord::load(&**log, &lineage, &mut timeline, run)?;
+            let record = record.ok_or_else(|| Error::not_found("run"));
+            record.map(|record| record.status).with_context(|| format!("run {run_id}"))
+        };
+        read().with_context(|| self.place())
+    }
+
     /// What the session's metrics count for a run that has ended: its last report. Reads from
     /// the run's start to its last change of status.
     pub(super) fn counted_metrics(&self, run_id: &str) -> Result<Option<Metrics>> {
@@ -331,7 +416,8 @@ impl Session {
         &self.engine.inner
     }
 
-    pub(super) fn engine(&self) -> &Engine {
+    /// The engine that it was opened through.
+    pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
@@ -343,12 +429,24 @@ impl Session {
         self.key
     }
 
+    pub(crate) fn stream(&self) -> StreamName<'_> {
+        if self.is_memories {
+            StreamName::Memories(&self.id)
+        } else {
+            StreamName::Session(&self.id)
+        }
+    }
+
     pub(crate) fn place(&self) -> String {
-        format!("session {}", self.id)
+        self.stream().to_string()
     }
 
     fn lock_cached(&self) -> MutexGuard<'_, Option<Snapshot>> {
         self.cached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn lock_run_policies(&self) -> MutexGuard<'_, HashMap<Digest, (u64, Policy)>> {
+        self.run_policies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_last(&self) -> MutexGuard<'_, Option<Ticket>> {
@@ -357,7 +455,7 @@ impl Session {
     }
 
     /// Waits until what was appended through this handle is decided.
-    fn settle(&self) {
+    pub(super) fn settle(&self) {
         // Another thread may be about to wait for the same one, so it stays until it is decided.
         let last = self.lock_last().as_ref().map(Ticket::share);
         if let Some(last) = last {
@@ -368,7 +466,7 @@ impl Session {
 
     /// Where the session's events lie, and the last seq, once all that was appended through
     /// this handle is decided.
-    fn head(&self) -> Result<(Lineage, u64)> {
+    pub(super) fn head(&self) -> Result<(Lineage, u64)> {
         self.settle();
         self.reach()
     }

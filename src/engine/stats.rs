@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::media::BlobUse;
 use crate::codec::Frame;
 use crate::error::Result;
 use crate::event::EventKind;
+use crate::index::Entry;
 use crate::log::{Log, Scan, key};
 
 /// What a database holds, counted by walking through it.
@@ -14,6 +16,8 @@ use crate::log::{Log, Scan, key};
 pub struct Stats {
     /// Sessions.
     pub sessions: u64,
+    /// Users who have memories, or had some and did not have them erased.
+    pub memory_users: u64,
     /// Top-level runs.
     pub runs: u64,
     /// Events.
@@ -28,8 +32,18 @@ pub struct Stats {
     pub snapshot_bytes: u64,
     /// Bytes of the catalog, the indexes and the groups.
     pub index_bytes: u64,
+    /// Stored media.
+    pub blobs: u64,
+    /// Bytes of the stored media.
+    pub blob_bytes: u64,
+    /// Bytes of those that no event refers to: `Engine::collect_blobs` removes them.
+    pub unused_blob_bytes: u64,
     /// Bytes of the files on disk.
     pub disk_bytes: u64,
+    /// Bytes of the keys and values of all records.
+    pub live_bytes: u64,
+    /// Bytes that the files of these records take beyond that. A rewrite gives a part of it back.
+    pub dead_bytes: u64,
 }
 
 /// The frames of one kind of event.
@@ -47,10 +61,19 @@ pub(super) fn read(log: &dyn Log, published: u64) -> Result<Stats> {
         let record = record?;
         stats.count(&record.key, &record.value);
     }
+    stats.live_bytes = stats.frame_bytes + stats.snapshot_bytes + stats.index_bytes;
+    stats.dead_bytes = log.record_file_bytes()?.saturating_sub(stats.live_bytes);
     Ok(stats)
 }
 
 impl Stats {
+    pub(super) fn count_blobs(&mut self, blobs: &[BlobUse]) {
+        let bytes = |blobs: &mut dyn Iterator<Item = &BlobUse>| blobs.map(|blob| blob.bytes).sum();
+        self.blobs = blobs.len() as u64;
+        self.blob_bytes = bytes(&mut blobs.iter());
+        self.unused_blob_bytes = bytes(&mut blobs.iter().filter(|blob| blob.uses == 0));
+    }
+
     fn count(&mut self, record_key: &[u8], value: &[u8]) {
         let bytes = (record_key.len() + value.len()) as u64;
         let is = |class: key::Class| record_key.first() == Some(&(class as u8));
@@ -68,7 +91,12 @@ impl Stats {
             self.snapshots += 1;
             self.snapshot_bytes += bytes;
         } else {
-            self.sessions += u64::from(is(key::Class::Catalog));
+            if is(key::Class::Catalog) {
+                // One that cannot be read is counted as a session; `verify` says what is wrong.
+                let is_memories = Entry::from_bytes(value).is_ok_and(|entry| entry.is_memories());
+                self.memory_users += u64::from(is_memories);
+                self.sessions += u64::from(!is_memories);
+            }
             self.runs += u64::from(is(key::Class::RunNumber));
             self.index_bytes += bytes;
         }

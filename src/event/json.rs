@@ -5,8 +5,9 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::{
-    Compacted, ContextRecorded, Created, EventBody, ForkedFrom, ImportedFrom, MemoryUpserted,
-    PolicySet, RunFinished, RunResumed, RunStarted, StateOp, SummaryWritten, ToolExecuted,
+    Compacted, ContextRecorded, Created, Erased, ErasureTarget, EventBody, ForkedFrom,
+    ImportedFrom, MemoryUpserted, Removed, RunFinished, RunResumed, RunStarted, StateOp,
+    SummaryWritten, ToolExecuted,
 };
 use crate::json::{Field, Json, JsonObject};
 use crate::message::Metrics;
@@ -31,7 +32,11 @@ impl EventBody {
                 raw_object([("ops", Json::array(body.ops.iter().map(op)))])
             }
             Self::OwnerChanged(body) => object([("user_id", json!(body.user_id))]),
-            Self::Deleted(body) => object([("reason", json!(body.reason))]),
+            Self::Deleted(body) => object([
+                ("is_erased", json!(body.is_erased)),
+                ("authority", json!(body.authority)),
+                ("owner", json!(body.owner.map(|owner| hex(&owner)))),
+            ]),
             Self::ForkedFrom(body) => forked_from(body),
             Self::RewoundTo(body) => object([
                 ("seq", json!(body.seq)),
@@ -55,17 +60,20 @@ impl EventBody {
             Self::StateChanged(body) => raw_object([("ops", Json::array(body.ops.iter().map(op)))]),
             Self::SummaryWritten(body) => summary_written(body),
             Self::SummaryWithdrawn(body) => object([("seq", json!(body.seq))]),
-            Self::PolicySet(body) => object(policy(body)),
+            Self::PolicySet(body) => object([("policy", json!(body.policy))]),
             Self::Compacted(body) => compacted(body),
-            Self::Erased(body) => {
-                object([("seqs", json!(body.seqs)), ("authority", json!(body.authority))])
-            }
+            Self::Erased(body) => erased(body),
             Self::ContextRecorded(body) => context_recorded(body),
             Self::MemoryUpserted(body) => memory_upserted(body),
             Self::MemoryDeleted(body) => object([("memory_id", json!(body.memory_id))]),
+            Self::NothingLearned(body) => object([
+                ("source_stream", json!(hex(&body.source_stream))),
+                ("seq", json!(body.seq)),
+            ]),
             Self::Custom(body) => {
                 raw_object([("kind", json!(body.kind).into()), ("data", body.data.clone())])
             }
+            Self::Gone(_) => object([("gone", json!(true))]),
         }
     }
 }
@@ -113,6 +121,7 @@ fn run_started(body: &RunStarted) -> Json {
         ("model_provider", json!(body.model_provider).into()),
         ("input", or_null(body.input.as_ref())),
         ("extra", JsonObject(body.extra.clone()).to_json()),
+        ("reduced", json!(body.reduced).into()),
     ])
 }
 
@@ -135,32 +144,58 @@ fn summary_written(body: &SummaryWritten) -> Json {
         ("first_seq", json!(body.first_seq)),
         ("last_seq", json!(body.last_seq)),
         ("model", json!(body.model)),
+        ("metrics", metrics(body.metrics)),
     ])
 }
 
-fn policy(body: &PolicySet) -> [(&'static str, Value); 4] {
-    [
-        ("store_media", json!(body.store_media)),
-        ("store_tool_messages", json!(body.store_tool_messages)),
-        ("store_history_messages", json!(body.store_history_messages)),
-        ("keep_runs", json!(body.keep_runs)),
-    ]
+fn removed(removed: &[Removed]) -> Json {
+    Json::array(removed.iter().map(|removed| {
+        let replacement = removed.replacement.as_ref().map(|digest| hex(digest));
+        object([("seq", json!(removed.seq)), ("replacement", json!(replacement))])
+    }))
 }
 
 fn compacted(body: &Compacted) -> Json {
-    let removed = body.removed.iter().map(|removed| {
-        let replacement = removed.replacement.as_ref().map(|digest| hex(digest));
-        object([("seq", json!(removed.seq)), ("replacement", json!(replacement))])
-    });
-    raw_object([("policy", object(policy(&body.policy))), ("removed", Json::array(removed))])
+    raw_object([("policy", json!(body.policy).into()), ("removed", removed(&body.removed))])
+}
+
+fn erased(body: &Erased) -> Json {
+    let target = match body.target {
+        ErasureTarget::Message { seq } => json!({"message": seq}),
+        ErasureTarget::Run { run } => json!({"run": hex(&run)}),
+        ErasureTarget::Shared { last_seq } => json!({"shared_until": last_seq}),
+        ErasureTarget::Derived { session, seq } => {
+            json!({"derived_from": {"session": hex(&session), "seq": seq}})
+        }
+        ErasureTarget::Memory { memory } => json!({"memory": hex(&memory)}),
+    };
+    let blobs: Vec<String> = body.blobs.iter().map(|digest| hex(digest)).collect();
+    raw_object([
+        ("target", target.into()),
+        ("removed", removed(&body.removed)),
+        ("derived", json!(body.derived).into()),
+        ("blobs", json!(blobs).into()),
+        ("authority", json!(body.authority).into()),
+    ])
 }
 
 fn context_recorded(body: &ContextRecorded) -> Json {
     object([
-        ("seqs", json!(body.seqs)),
+        ("rules", json!(body.rules)),
+        ("format", json!(body.format)),
+        ("system_seq", json!(body.system_seq)),
+        ("instructions", json!(body.instructions)),
         ("summary_seq", json!(body.summary_seq)),
+        ("memories", json!(body.memories)),
+        ("state_seq", json!(body.state_seq)),
+        ("opening_seq", json!(body.opening_seq)),
+        ("history_seqs", json!(body.history_seqs)),
+        ("run_seqs", json!(body.run_seqs)),
+        ("max_tool_calls", json!(body.max_tool_calls)),
         ("policy_seq", json!(body.policy_seq)),
-        ("prompt_digest", json!(hex(&body.prompt_digest))),
+        ("tokens", json!(body.tokens)),
+        ("counter", json!(body.counter)),
+        ("prompt_digest", json!(body.prompt_digest.as_ref().map(|digest| hex(digest)))),
     ])
 }
 
@@ -170,6 +205,8 @@ fn memory_upserted(body: &MemoryUpserted) -> Json {
         ("memory", json!(body.memory)),
         ("topics", json!(body.topics)),
         ("input", json!(body.input)),
+        ("agent_id", json!(body.agent_id)),
+        ("source", json!(body.source)),
     ])
 }
 
@@ -204,7 +241,7 @@ fn metrics(metrics: Option<Metrics>) -> Value {
     json!(metrics)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         // Writing into a string cannot fail.
         let _ = write!(text, "{byte:02x}");

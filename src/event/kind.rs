@@ -7,8 +7,9 @@ use std::str::FromStr;
 use rkyv::{Archive, Deserialize, Serialize};
 use serde::{Deserialize as JsonIn, Serialize as JsonOut};
 
-use super::StateOp;
+use super::{ContextRecorded, OlderRuns, Policy, StateOp};
 use crate::error::{Error, Result};
+use crate::id::StreamName;
 use crate::json::{Field, Json};
 use crate::message::{Message, Metrics};
 
@@ -37,15 +38,27 @@ pub enum SessionType {
     Team = 1,
     /// A workflow.
     Workflow = 2,
+    /// No conversation: the memories of a user, which
+    /// [`Engine::memories`](crate::Engine::memories) opens and no list of sessions shows.
+    Memories = 3,
 }
 
 impl SessionType {
-    /// `agent`, `team` or `workflow`.
+    /// `agent`, `team` or `workflow`; `memories` for what is no session.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Agent => "agent",
             Self::Team => "team",
             Self::Workflow => "workflow",
+            Self::Memories => "memories",
+        }
+    }
+
+    /// The stream of a session of that type and id; of memories the id is the user's.
+    pub(crate) fn stream(self, id: &str) -> StreamName<'_> {
+        match self {
+            Self::Memories => StreamName::Memories(id),
+            Self::Agent | Self::Team | Self::Workflow => StreamName::Session(id),
         }
     }
 }
@@ -166,11 +179,17 @@ pub struct OwnerChanged {
     pub user_id: Option<String>,
 }
 
-/// The session was deleted.
+/// The session was deleted: the receipt for it. From here on nothing before it is part of a
+/// session; a session that begins behind it is another, under the same id.
 #[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Deleted {
-    /// Why, in someone's words.
-    pub reason: Option<String>,
+    /// Whether what forks share went too.
+    pub is_erased: bool,
+    /// On whose word or under which rule.
+    pub authority: Option<String>,
+    /// The digest of the user whose it was, so that an erasure of that user finds what forks keep
+    /// of it. `None` where it was nobody's, or nothing was left to them.
+    pub owner: Option<[u8; 16]>,
 }
 
 /// The session begins with what another had up to a seq, and goes on from there.
@@ -234,6 +253,8 @@ pub struct RunStarted {
     pub input: Option<Json>,
     /// The source's other data about the run.
     pub extra: Vec<Field>,
+    /// What was made of the run since, where it is not kept whole.
+    pub reduced: Option<OlderRuns>,
 }
 
 /// A message joins the run.
@@ -289,6 +310,13 @@ pub struct RunFinished {
     pub reason: Option<String>,
 }
 
+impl RunFinished {
+    /// Nobody goes on with the run where it is.
+    pub(crate) const fn interrupted() -> Self {
+        Self { status: RunStatus::Interrupted, metrics: None, reason: None }
+    }
+}
+
 /// The session's state changed.
 #[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct StateChanged {
@@ -309,6 +337,8 @@ pub struct SummaryWritten {
     pub last_seq: u64,
     /// The model that wrote it.
     pub model: Option<String>,
+    /// What it took to write it, where that is known. The session's metrics count it.
+    pub metrics: Option<Metrics>,
 }
 
 /// A summary no longer holds; the one before it does again.
@@ -318,17 +348,11 @@ pub struct SummaryWithdrawn {
     pub seq: u64,
 }
 
-/// What is kept from now on.
+/// What is kept from now on: of the session, or of the run that the event belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct PolicySet {
-    /// Whether images, audio, videos and files are kept.
-    pub store_media: bool,
-    /// Whether tool calls and their results are kept.
-    pub store_tool_messages: bool,
-    /// Whether copies of earlier runs' messages are kept.
-    pub store_history_messages: bool,
-    /// How many runs are kept.
-    pub keep_runs: Option<u64>,
+    /// What it says takes the place of all that was said before.
+    pub policy: Policy,
 }
 
 /// One body that was removed or replaced.
@@ -344,35 +368,72 @@ pub struct Removed {
 #[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Compacted {
     /// The policy.
-    pub policy: PolicySet,
-    /// What left, in order of seq.
+    pub policy: Policy,
+    /// What was replaced, in order of seq. The first and the last say how far it reached.
     pub removed: Vec<Removed>,
 }
 
-/// Bodies were erased for good.
+/// Bodies were erased for good: the receipt for it.
 #[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Erased {
-    /// Which, in order.
-    pub seqs: Vec<u64>,
+    /// What was to be erased.
+    pub target: ErasureTarget,
+    /// What was removed or replaced, in order of seq, what was derived from it included.
+    pub removed: Vec<Removed>,
+    /// The seqs among them of what was only derived: summaries and generated names.
+    pub derived: Vec<u64>,
+    /// The digests of the blobs that nothing refers to any more.
+    pub blobs: Vec<[u8; 32]>,
     /// On whose word or under which rule.
     pub authority: Option<String>,
 }
 
-/// What one model call was given.
-#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub struct ContextRecorded {
-    /// The messages, by seq, in the order they were sent.
-    pub seqs: Vec<u64>,
-    /// The summary that was put in front, by seq.
-    pub summary_seq: Option<u64>,
-    /// The policy in force, by seq.
-    pub policy_seq: Option<u64>,
-    /// The blake3 digest of the prompt as sent.
-    pub prompt_digest: [u8; 32],
+/// What an erasure was asked for. Names are digests: a receipt says nothing of what it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum ErasureTarget {
+    /// The message of a seq.
+    Message {
+        /// Which.
+        seq: u64,
+    } = 0,
+    /// A run.
+    Run {
+        /// The run's digest.
+        run: [u8; 16],
+    } = 1,
+    /// Everything up to a seq: the part of an erased session that its forks share.
+    Shared {
+        /// The last of it.
+        last_seq: u64,
+    } = 3,
+    /// What was derived here from what was erased elsewhere: in the session that this one was
+    /// forked from, or of memories in the session that they came from.
+    Derived {
+        /// The other session's digest.
+        session: [u8; 16],
+        /// The last seq of its receipt; of memories the first seq that is erased there.
+        seq: u64,
+    } = 2,
+    /// A memory, in all its texts.
+    Memory {
+        /// The digest of its id.
+        memory: [u8; 16],
+    } = 4,
 }
 
-/// A fact about a user, in the user's own stream.
-#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+/// Where something was learned: a message of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Archive, Serialize, Deserialize, JsonIn, JsonOut)]
+pub struct MemorySource {
+    /// The session.
+    pub session_id: String,
+    /// The message's seq in it.
+    pub seq: u64,
+}
+
+/// A fact about a user, in the user's own stream: a new one, or what takes the place of an
+/// earlier text.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Archive, Serialize, Deserialize)]
 pub struct MemoryUpserted {
     /// The memory's id.
     pub memory_id: String,
@@ -380,8 +441,15 @@ pub struct MemoryUpserted {
     pub memory: String,
     /// What it is about.
     pub topics: Vec<String>,
-    /// What it was learned from.
+    /// What it was learned from, in words.
     pub input: Option<String>,
+    /// The agent that keeps it.
+    pub agent_id: Option<String>,
+    /// The message that this text came from.
+    pub source: Option<MemorySource>,
+    /// The digest of the stream that holds that message, which for the shared part of a fork is
+    /// another session's; zeros where there is none.
+    pub source_stream: [u8; 16],
 }
 
 /// A memory is gone.
@@ -389,6 +457,15 @@ pub struct MemoryUpserted {
 pub struct MemoryDeleted {
     /// Which.
     pub memory_id: String,
+}
+
+/// A message of the user's was read, and nothing of it is to be remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct NothingLearned {
+    /// The digest of the stream that holds the message.
+    pub source_stream: [u8; 16],
+    /// The message's seq there.
+    pub seq: u64,
 }
 
 /// Something of the application's own.
@@ -417,6 +494,8 @@ macro_rules! event_kinds {
         #[non_exhaustive]
         pub enum EventBody {
             $(#[doc = concat!("`", $name, "`.")] $kind($kind),)*
+            /// The body is gone: it was erased, or its session was deleted.
+            Gone(EventKind),
         }
 
         impl EventKind {
@@ -444,6 +523,7 @@ macro_rules! event_kinds {
             pub const fn kind(&self) -> EventKind {
                 match self {
                     $(Self::$kind(_) => EventKind::$kind,)*
+                    Self::Gone(kind) => *kind,
                 }
             }
 
@@ -451,6 +531,7 @@ macro_rules! event_kinds {
             pub(crate) fn archive(&self) -> Result<rkyv::util::AlignedVec> {
                 let archived = match self {
                     $(Self::$kind(body) => rkyv::to_bytes::<rkyv::rancor::Error>(body),)*
+                    Self::Gone(_) => return Err(Error::invalid("its body is gone")),
                 };
                 archived.map_err(|error| Error::invalid(format!("cannot be stored: {error}")))
             }
@@ -498,6 +579,7 @@ event_kinds! {
     56 "context_recorded" ContextRecorded,
     64 "memory_upserted" MemoryUpserted,
     65 "memory_deleted" MemoryDeleted,
+    66 "nothing_learned" NothingLearned,
     255 "custom" Custom,
 }
 

@@ -1,16 +1,23 @@
 //! One immutable fact of a session: who, when, where in the session, and what.
 
+mod context;
 mod json;
 mod kind;
+mod policy;
+mod references;
 mod state;
 mod touch;
 
+pub use self::context::{ContextRecorded, Instructions, MemoryRef, PromptFormat, SeqSpan};
 pub use self::kind::{
-    Compacted, ContextRecorded, Created, Custom, Deleted, Erased, EventBody, EventKind, ForkedFrom,
-    ImportedFrom, MemoryDeleted, MemoryUpserted, MessageAdded, MetadataChanged, OwnerChanged,
-    PolicySet, Removed, Renamed, RewoundTo, RunFinished, RunPaused, RunResumed, RunStarted,
-    RunStatus, SessionType, StateChanged, SummaryWithdrawn, SummaryWritten, ToolExecuted,
+    Compacted, Created, Custom, Deleted, Erased, ErasureTarget, EventBody, EventKind, ForkedFrom,
+    ImportedFrom, MemoryDeleted, MemorySource, MemoryUpserted, MessageAdded, MetadataChanged,
+    NothingLearned, OwnerChanged, PolicySet, Removed, Renamed, RewoundTo, RunFinished, RunPaused,
+    RunResumed, RunStarted, RunStatus, SessionType, StateChanged, SummaryWithdrawn, SummaryWritten,
+    ToolExecuted,
 };
+pub use self::policy::{KeepRuns, OlderRuns, Policy};
+pub(crate) use self::references::references;
 pub(crate) use self::state::check_ops;
 pub use self::state::{StateOp, StatePatch, apply_ops};
 pub(crate) use self::touch::Touch;

@@ -3,7 +3,7 @@
 use rkyv::{Archive, Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result, check_limit};
 use crate::json::{Json, check_depth};
 use crate::limits::{PATH_KEYS_MAX, STATE_DEPTH_MAX};
 
@@ -109,10 +109,7 @@ pub(crate) fn check_ops(ops: &[StateOp]) -> Result<()> {
 
 fn check_op(op: &StateOp) -> Result<()> {
     let (StateOp::Set { path, .. } | StateOp::Remove { path } | StateOp::Merge { path, .. }) = op;
-    if path.len() > PATH_KEYS_MAX {
-        let (actual, max) = (path.len() as u64, PATH_KEYS_MAX as u64);
-        return Err(Error::new(ErrorKind::Limit { what: "state path", actual, max }));
-    }
+    check_limit("state path in keys", path.len(), PATH_KEYS_MAX)?;
     if let StateOp::Set { path, value } | StateOp::Merge { path, value } = op {
         check_depth(value.as_str(), STATE_DEPTH_MAX - path.len())?;
     }

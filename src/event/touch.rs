@@ -20,6 +20,8 @@ pub(crate) enum Touch {
     State(Vec<Vec<String>>),
     Metadata(Vec<Vec<String>>),
     Run(Digest),
+    /// A memory, by its id.
+    Memory(String),
     /// An application's own kind.
     Custom(String),
     /// What the session is as a whole.
@@ -34,12 +36,15 @@ impl Touch {
             | EventBody::Deleted(_)
             | EventBody::ForkedFrom(_)
             | EventBody::RewoundTo(_)
-            | EventBody::Compacted(_)
-            | EventBody::Erased(_) => Self::Session,
+            | EventBody::Erased(_)
+            // What it changed, nobody knows any more.
+            | EventBody::Gone(_) => Self::Session,
             EventBody::Renamed(_) => Self::Name,
             EventBody::OwnerChanged(_) => Self::Owner,
             EventBody::SummaryWritten(_) | EventBody::SummaryWithdrawn(_) => Self::Summary,
-            EventBody::PolicySet(_) => Self::Policy,
+            EventBody::PolicySet(_) => {
+                if run.is_none() { Self::Policy } else { Self::Run(run) }
+            }
             EventBody::ImportedFrom(_) => Self::Import,
             EventBody::StateChanged(changed) => Self::State(paths(&changed.ops)),
             EventBody::MetadataChanged(changed) => Self::Metadata(paths(&changed.ops)),
@@ -50,9 +55,12 @@ impl Touch {
             | EventBody::RunResumed(_)
             | EventBody::RunFinished(_) => Self::Run(run),
             EventBody::Custom(custom) => Self::Custom(custom.kind.clone()),
-            EventBody::ContextRecorded(_)
-            | EventBody::MemoryUpserted(_)
-            | EventBody::MemoryDeleted(_) => Self::Nothing,
+            // It changes no view, and whatever it met it has checked by itself.
+            EventBody::Compacted(_)
+            | EventBody::ContextRecorded(_)
+            | EventBody::NothingLearned(_) => Self::Nothing,
+            EventBody::MemoryUpserted(upserted) => Self::Memory(upserted.memory_id.clone()),
+            EventBody::MemoryDeleted(deleted) => Self::Memory(deleted.memory_id.clone()),
         }
     }
 

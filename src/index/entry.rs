@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::event::{Created, SessionType};
-use crate::id::Digest;
+use crate::event::{Created, Policy, SessionType};
+use crate::id::{Digest, StreamName};
 use crate::limits::UPDATED_INDEX_LAG_US;
 use crate::log::{Batch, Log, key};
 use crate::projection::{ForkPoint, SessionView};
@@ -39,6 +39,25 @@ pub(crate) struct Entry {
     /// Whether it or an ancestor ever went back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) has_rewinds: bool,
+    /// What is kept, as far as the session itself says.
+    #[serde(default, skip_serializing_if = "Policy::is_empty")]
+    pub(crate) policy: Policy,
+    /// Whether a run of it ever said for itself what is kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) has_run_policies: bool,
+    /// The seq of its beginning: behind a session that was deleted under the same id. A fork
+    /// begins where its parent does.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub(crate) first_seq: u64,
+}
+
+const fn one() -> u64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_one(seq: &u64) -> bool {
+    *seq == 1
 }
 
 /// The index scope of a user's sessions, or of nobody's.
@@ -47,7 +66,7 @@ pub(crate) fn scope_of(user_id: Option<&str>) -> Digest {
 }
 
 impl Entry {
-    pub(crate) fn new(created: &Created, at_us: i64) -> Self {
+    pub(crate) fn new(created: &Created, first_seq: u64, at_us: i64) -> Self {
         Self {
             session_id: created.session_id.clone(),
             session_type: created.session_type,
@@ -60,12 +79,21 @@ impl Entry {
             touched_at_us: at_us,
             forked_from: None,
             ancestors: Vec::new(),
-            has_rewinds: false,
+            // A deletion is where a timeline ends.
+            has_rewinds: first_seq > 1,
+            policy: Policy::default(),
+            has_run_policies: false,
+            first_seq,
         }
     }
 
     /// The entry of a session that is forked from what the view shows.
-    pub(crate) fn forked(view: &SessionView, ancestors: Vec<Ancestor>, at_us: i64) -> Self {
+    pub(crate) fn forked(
+        view: &SessionView,
+        ancestors: Vec<Ancestor>,
+        first_seq: u64,
+        at_us: i64,
+    ) -> Self {
         Self {
             session_id: view.session_id.clone(),
             session_type: view.session_type,
@@ -79,6 +107,9 @@ impl Entry {
             forked_from: view.forked_from.clone(),
             ancestors,
             has_rewinds: false,
+            policy: view.policy,
+            has_run_policies: false,
+            first_seq,
         }
     }
 
@@ -87,8 +118,14 @@ impl Entry {
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        serde_json::from_slice(bytes)
-            .map_err(|error| Error::corrupt(format!("catalog entry: {error}")))
+        let entry: Self = serde_json::from_slice(bytes)
+            .map_err(|error| Error::corrupt(format!("catalog entry: {error}")))?;
+        let seqs = entry.ancestors.iter().map(|ancestor| ancestor.last_seq);
+        // Whoever reads counts on from these.
+        let fits = (1..u64::MAX).contains(&entry.first_seq)
+            && seqs.clone().all(|seq| (1..u64::MAX).contains(&seq))
+            && seqs.is_sorted_by(|a, b| a < b);
+        if fits { Ok(entry) } else { Err(Error::corrupt("catalog entry: seqs that cannot be")) }
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
@@ -102,12 +139,24 @@ impl Entry {
             SessionType::Agent => self.agent_id.as_deref(),
             SessionType::Team => self.team_id.as_deref(),
             SessionType::Workflow => self.workflow_id.as_deref(),
+            SessionType::Memories => None,
         }
+    }
+
+    /// The stream that it is about.
+    pub(crate) fn stream(&self) -> StreamName<'_> {
+        self.session_type.stream(&self.session_id)
+    }
+
+    /// Whether it is of a user's memories, which are no session.
+    pub(crate) fn is_memories(&self) -> bool {
+        self.session_type == SessionType::Memories
     }
 
     /// Where its events lie.
     pub(crate) fn lineage(&self, own: Digest) -> Lineage {
         Lineage::from_parts(own, self.ancestors.clone(), self.has_rewinds)
+            .beginning_at(self.first_seq)
     }
 
     /// As much of the session's view as the catalog knows.
@@ -123,13 +172,16 @@ impl Entry {
             created_at_us: self.created_at_us,
             updated_at_us: self.touched_at_us,
             forked_from: self.forked_from.clone(),
+            policy: self.policy,
             ..SessionView::default()
         }
     }
 
-    /// The scopes whose indexes hold the session.
-    pub(crate) fn scopes(&self) -> [Digest; 2] {
-        [EVERYONE, scope_of(self.user_id.as_deref())]
+    /// The scopes whose indexes hold the session. Memories are in none, and so in no list.
+    pub(crate) fn scopes(&self) -> impl Iterator<Item = Digest> + use<> {
+        let scopes = [EVERYONE, scope_of(self.user_id.as_deref())];
+        let listed = if self.is_memories() { 0 } else { scopes.len() };
+        scopes.into_iter().take(listed)
     }
 
     /// Whether the index of updates lags too far behind.

@@ -58,9 +58,14 @@ impl GroupRecord {
         let last = log.page(&range, PageLimit::records(1))?;
         let Some(record) = last.first() else { return Ok(None) };
         let group = Self::from_bytes(&record.value)?;
-        let position = key::parse_group(&record.key)?.checked_add(group.events() - 1);
-        let position = position.ok_or_else(|| Error::corrupt("a position is too large"))?;
+        let position = group.end(&record.key)?;
         Ok(Some((group, position)))
+    }
+
+    /// The position of its last event, where it stands under that key.
+    pub(crate) fn end(&self, record_key: &[u8]) -> Result<u64> {
+        let position = key::parse_group(record_key)?.checked_add(self.events() - 1);
+        position.ok_or_else(|| Error::corrupt("a position is too large"))
     }
 
     /// How many events the group has.

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Result, check_limit};
 use crate::id::Digest;
 use crate::limits::FORK_DEPTH_MAX;
+use crate::log::{Log, Order, PageLimit, Scan, key};
 
 /// Where the events of a session lie. A fork shares the frames of its ancestors: it holds none
 /// of its own up to the seq it was forked at.
@@ -15,6 +16,8 @@ pub(crate) struct Lineage {
     ancestors: Vec<Ancestor>,
     /// Whether the session or an ancestor ever went back. Without it, every seq counts.
     has_rewinds: bool,
+    /// Where the session begins: behind one that was deleted under the same id.
+    first_seq: u64,
 }
 
 /// A stream that holds the first part of a session's events.
@@ -36,22 +39,29 @@ pub(crate) struct Span {
 impl Lineage {
     /// A session that was not forked and never went back.
     pub(crate) fn new(own: Digest) -> Self {
-        Self { own, ancestors: Vec::new(), has_rewinds: false }
+        Self { own, ancestors: Vec::new(), has_rewinds: false, first_seq: 1 }
     }
 
     /// What a catalog entry says.
     pub(crate) fn from_parts(own: Digest, ancestors: Vec<Ancestor>, has_rewinds: bool) -> Self {
-        Self { own, ancestors, has_rewinds }
+        Self { own, ancestors, has_rewinds, first_seq: 1 }
+    }
+
+    /// The same of a session that begins at a later seq.
+    pub(crate) fn beginning_at(self, first_seq: u64) -> Self {
+        Self { first_seq, ..self }
+    }
+
+    /// The first seq of the session.
+    pub(crate) fn first_seq(&self) -> u64 {
+        self.first_seq
     }
 
     /// The ancestors of a session that is forked from this one at a seq.
     pub(crate) fn fork_at(&self, seq: u64) -> Result<Vec<Ancestor>> {
         let mut ancestors = self.ancestors.clone();
         ancestors.retain(|ancestor| ancestor.last_seq < seq);
-        if ancestors.len() >= FORK_DEPTH_MAX {
-            let (actual, max) = (ancestors.len() as u64 + 1, FORK_DEPTH_MAX as u64);
-            return Err(Error::new(ErrorKind::Limit { what: "depth of forks", actual, max }));
-        }
+        check_limit("depth of forks", ancestors.len() + 1, FORK_DEPTH_MAX)?;
         ancestors.push(Ancestor { stream: self.holder(seq), last_seq: seq });
         Ok(ancestors)
     }
@@ -90,6 +100,12 @@ impl Lineage {
         (first <= last).then(|| Span { stream: self.holder(first), first, last })
     }
 
+    /// The streams that hold its events, its own first.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = Digest> + '_ {
+        let ancestors = self.ancestors.iter().rev().map(|ancestor| ancestor.stream);
+        std::iter::once(self.own).chain(ancestors)
+    }
+
     /// The seqs up to one by the streams that hold them, the last first.
     pub(crate) fn spans_back(&self, last: u64) -> impl Iterator<Item = Span> + '_ {
         let mut rest = last;
@@ -99,6 +115,28 @@ impl Lineage {
             Some(span)
         })
     }
+}
+
+/// Which sessions share a stream, and how far, to be compared: another may come as one goes.
+/// By default, none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Sharers(Option<blake3::Hash>);
+
+pub(crate) fn sharers(log: &dyn Log, stream: Digest) -> Result<Sharers> {
+    let mut hasher = blake3::Hasher::new();
+    for record in Scan::new(log, key::within(key::Class::Sharer, stream, Order::Ascending)) {
+        hasher.update(&record?.key);
+    }
+    Ok(Sharers((hasher.count() > 0).then(|| hasher.finalize())))
+}
+
+/// The last seq before another that a fork of a stream shares; 0 where none does.
+pub(crate) fn shared_seq(log: &dyn Log, stream: Digest, before: u64) -> Result<u64> {
+    // Whose session follows that seq comes behind it.
+    let class = key::Class::Sharer;
+    let range = key::seqs(class, stream, 0, before, Order::Descending);
+    let last = log.page(&range, PageLimit::records(1))?;
+    last.first().map_or(Ok(0), |record| Ok(key::parse_fork(&record.key)?.0))
 }
 
 #[cfg(test)]

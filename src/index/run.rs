@@ -29,19 +29,7 @@ impl RunRecord {
         timeline: &mut Timeline<'_>,
         run: Digest,
     ) -> Result<Option<Self>> {
-        // A run that is new is in no stretch, however many there are.
-        if Self::load_any(log, lineage, run, timeline.end())?.is_none() {
-            return Ok(None);
-        }
-        let mut index = 0;
-        while let Some(stretch) = timeline.stretch(index)? {
-            let found = Self::newest(log, lineage, run, stretch)?;
-            if found.is_some() {
-                return Ok(found);
-            }
-            index += 1;
-        }
-        Ok(None)
+        timeline.find_last(|stretch| Self::newest(log, lineage, run, stretch))
     }
 
     /// What is known of a run at a seq, whether or not it counts at the end.
@@ -74,7 +62,7 @@ impl RunRecord {
     /// Pauses or ends the run. One that has ended can still be marked as replaced.
     pub(crate) fn change(&mut self, status: RunStatus, seq: u64) -> Result<()> {
         if self.status.is_terminal() && status != RunStatus::Regenerated {
-            return Err(Error::invalid(format!("run {} is already {}", self.run_id, self.status)));
+            return Err(self.refused(format!("is already {}", self.status)));
         }
         // A run that is replaced ended where it ended.
         if !self.status.is_terminal() {
@@ -87,11 +75,15 @@ impl RunRecord {
     /// Lets a run that was paused or has ended go on.
     pub(crate) fn resume(&mut self, seq: u64) -> Result<()> {
         if self.status == RunStatus::Running {
-            return Err(Error::invalid(format!("run {} is under way already", self.run_id)));
+            return Err(self.refused("is under way already"));
         }
         self.status = RunStatus::Running;
         self.last_seq = seq;
         Ok(())
+    }
+
+    fn refused(&self, reason: impl Into<String>) -> Error {
+        Error::run_state(&self.run_id, Some(self.status.as_str()), reason)
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {

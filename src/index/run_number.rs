@@ -26,15 +26,7 @@ impl NumberedRun {
         lineage: &Lineage,
         timeline: &mut Timeline<'_>,
     ) -> Result<Option<Self>> {
-        let mut index = 0;
-        while let Some(stretch) = timeline.stretch(index)? {
-            let found = Self::last_of(log, lineage, stretch)?;
-            if found.is_some() {
-                return Ok(found);
-            }
-            index += 1;
-        }
-        Ok(None)
+        timeline.find_last(|stretch| Self::last_of(log, lineage, stretch))
     }
 
     /// The run of a number in a timeline. Numbers rise along a timeline, so it is found by

@@ -75,9 +75,26 @@ impl<'a> Timeline<'a> {
         Self { log, lineage, found: Vec::new(), end: seq, rest: seq }
     }
 
-    /// The seq it is the timeline of.
-    pub(crate) fn end(&self) -> u64 {
-        self.end
+    /// What comes last among the seqs that count. `find` gives what comes last in a stretch.
+    pub(crate) fn find_last<T>(
+        &mut self,
+        find: impl Fn(Stretch) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        let anywhere = find(Stretch { first: 1, last: self.end })?;
+        // Without rewinds there is one stretch; and what is nowhere is in no stretch, however many
+        // there are.
+        if anywhere.is_none() || !self.lineage.has_rewinds() {
+            return Ok(anywhere);
+        }
+        let mut index = 0;
+        while let Some(stretch) = self.stretch(index)? {
+            let found = find(stretch)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            index += 1;
+        }
+        Ok(None)
     }
 
     /// The stretch of an index, counted from the end back.

@@ -18,6 +18,14 @@
 //! | `d` | scope, created at, session | nothing |
 //! | `u` | scope, updated at, session | nothing |
 //! | `k` | scope, session type | number of sessions |
+//! | `z` | session, seq | nothing: a receipt for a deletion or an erasure is there |
+//! | `p` | session | nothing: it was deleted, or a sharer was; what is to go may not all be gone |
+//! | `q` | - | nothing: some session or run says for itself what is kept |
+//! | `h` | stream, seq, session | nothing: the session shares the stream up to that seq |
+//! | `b` | blob, session, seq | nothing: the event refers to the blob |
+//! | `a` | session, seq | the names of the blobs that the event refers to |
+//! | `j` | memories, seq | stream and seq of the message that the memory's text came from |
+//! | `v` | stream, seq, memories, seq | nothing: the memory's text came from the message |
 
 use std::ops::Bound;
 
@@ -45,6 +53,15 @@ pub(crate) enum Class {
     Created = b'd',
     Updated = b'u',
     Count = b'k',
+    Receipt = b'z',
+    Purge = b'p',
+    Blob = b'b',
+    Attachment = b'a',
+    Dropped = b'l',
+    Sharer = b'h',
+    Policies = b'q',
+    Source = b'j',
+    Learned = b'v',
 }
 
 fn key(class: Class, parts: &[&[u8]]) -> Vec<u8> {
@@ -125,6 +142,61 @@ pub(crate) fn count(scope: Digest, session_type: u8) -> Vec<u8> {
     key(Class::Count, &[&scope.to_bytes(), &[session_type]])
 }
 
+pub(crate) fn policies() -> Vec<u8> {
+    key(Class::Policies, &[])
+}
+
+pub(crate) fn sharer(stream: Digest, last_seq: u64, session: Digest) -> Vec<u8> {
+    key(Class::Sharer, &[&stream.to_bytes(), &last_seq.to_be_bytes(), &session.to_bytes()])
+}
+
+pub(crate) fn receipt(session: Digest, seq: u64) -> Vec<u8> {
+    key(Class::Receipt, &[&session.to_bytes(), &seq.to_be_bytes()])
+}
+
+pub(crate) fn purge(session: Digest) -> Vec<u8> {
+    key(Class::Purge, &[&session.to_bytes()])
+}
+
+pub(crate) fn blob(name: &[u8; 32], session: Digest, seq: u64) -> Vec<u8> {
+    key(Class::Blob, &[name, &session.to_bytes(), &seq.to_be_bytes()])
+}
+
+pub(crate) fn attachment(session: Digest, seq: u64) -> Vec<u8> {
+    key(Class::Attachment, &[&session.to_bytes(), &seq.to_be_bytes()])
+}
+
+pub(crate) fn dropped(name: &[u8; 32]) -> Vec<u8> {
+    key(Class::Dropped, &[name])
+}
+
+pub(crate) fn source(memories: Digest, seq: u64) -> Vec<u8> {
+    key(Class::Source, &[&memories.to_bytes(), &seq.to_be_bytes()])
+}
+
+pub(crate) fn learned(stream: Digest, at: u64, memories: Digest, seq: u64) -> Vec<u8> {
+    let (stream, memories) = (stream.to_bytes(), memories.to_bytes());
+    key(Class::Learned, &[&stream, &at.to_be_bytes(), &memories, &seq.to_be_bytes()])
+}
+
+/// The texts of memories that came from messages of a stream, from one seq to another, both
+/// included.
+pub(crate) fn learned_from(stream: Digest, first: u64, last: u64) -> Range {
+    let prefix = |seq: u64| key(Class::Learned, &[&stream.to_bytes(), &seq.to_be_bytes()]);
+    let until = after_prefix(&prefix(last)).map_or(Bound::Unbounded, Bound::Excluded);
+    Range { from: Bound::Included(prefix(first)), until, order: Order::Ascending }
+}
+
+/// The events of one stream that refer to a blob.
+pub(crate) fn blob_uses_of(name: &[u8; 32], stream: Digest) -> Range {
+    Range::prefix(&key(Class::Blob, &[name, &stream.to_bytes()]), Order::Ascending)
+}
+
+/// All events that refer to a blob.
+pub(crate) fn blob_uses(name: &[u8; 32]) -> Range {
+    Range::prefix(&key(Class::Blob, &[name]), Order::Ascending)
+}
+
 /// All keys.
 pub(crate) fn everything() -> Range {
     Range { from: Bound::Unbounded, until: Bound::Unbounded, order: Order::Ascending }
@@ -203,11 +275,54 @@ pub(crate) fn parse_run(bytes: &[u8]) -> Result<(Digest, Digest)> {
     Ok(parsed)
 }
 
-/// The seq and the forked session in the key of a fork.
+/// The seq and the other session in the key of a fork or of a sharer.
 pub(crate) fn parse_fork(bytes: &[u8]) -> Result<(u64, Digest)> {
     let mut reader = Reader::new(bytes);
     reader.slice(17)?;
     let parsed = (u64::from_be_bytes(reader.array()?), Digest(reader.array()?));
+    end(reader)?;
+    Ok(parsed)
+}
+
+/// The stream in the key of a sharer.
+pub(crate) fn parse_shared(bytes: &[u8]) -> Result<Digest> {
+    parse_fork(bytes)?;
+    let mut reader = Reader::new(bytes);
+    reader.u8()?;
+    Ok(Digest(reader.array()?))
+}
+
+/// The session in a key that holds nothing else.
+pub(crate) fn parse_session(bytes: &[u8]) -> Result<Digest> {
+    let mut reader = Reader::new(bytes);
+    reader.u8()?;
+    let session = Digest(reader.array()?);
+    end(reader)?;
+    Ok(session)
+}
+
+/// The blob in the key of its use, or of what dropped it.
+pub(crate) fn parse_blob(bytes: &[u8]) -> Result<[u8; 32]> {
+    let mut reader = Reader::new(bytes);
+    reader.u8()?;
+    reader.array()
+}
+
+/// The session and the seq in the key of a blob's use.
+pub(crate) fn parse_blob_use(bytes: &[u8]) -> Result<(Digest, u64)> {
+    let mut reader = Reader::new(bytes);
+    reader.slice(33)?;
+    let parsed = (Digest(reader.array()?), u64::from_be_bytes(reader.array()?));
+    end(reader)?;
+    Ok(parsed)
+}
+
+/// The message and the memory's text in a key that ties them: each a stream and a seq.
+pub(crate) fn parse_learned(bytes: &[u8]) -> Result<[(Digest, u64); 2]> {
+    let mut reader = Reader::new(bytes);
+    reader.u8()?;
+    let mut place = || Ok((Digest(reader.array()?), u64::from_be_bytes(reader.array()?)));
+    let parsed = [place()?, place()?];
     end(reader)?;
     Ok(parsed)
 }

@@ -18,8 +18,12 @@ use std::ops::Bound;
 pub use self::faulty::{Fault, FaultRates, FaultyLog};
 pub use self::memory::MemoryLog;
 pub(crate) use self::scan::Scan;
+#[cfg(all(feature = "seal", feature = "sled"))]
+pub(crate) use self::sled::KEYS_FILE;
 #[cfg(feature = "sled")]
-pub(crate) use self::sled::{SledLog, SledOptions};
+pub use self::sled::Rewritten;
+#[cfg(feature = "sled")]
+pub(crate) use self::sled::{MEDIA_FOLDER, SEARCH_FOLDER, SledLog, SledOptions, rewrite};
 
 use crate::error::Result;
 
@@ -62,12 +66,19 @@ pub trait Log: Send + Sync + Debug {
 
     /// Bytes on disk, where there is one.
     fn disk_bytes(&self) -> Result<u64>;
+
+    /// Bytes of the files that hold the records, without what lies beside them.
+    fn record_file_bytes(&self) -> Result<u64> {
+        self.disk_bytes()
+    }
 }
 
 /// What an acknowledged append survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Durability {
-    /// Nothing beyond this process: tests, and imports that can be repeated.
+    /// Nothing beyond this process: tests, and imports that can be repeated. A power cut may leave
+    /// parts of it, which [`Engine::verify`](crate::Engine::verify) tells; what was durable before
+    /// stays whole.
     Volatile,
     /// A killed process: the operating system has the bytes, the disk may not.
     ProcessCrash,

@@ -1,14 +1,24 @@
 //! One message between user, model and tools, with everything its source put there.
 
 mod legal;
+pub(crate) mod media;
 mod metrics;
+mod omitted;
 mod provider;
+mod rule;
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-pub use self::legal::{Repair, legalize};
+pub(crate) use self::legal::Pairing;
+pub use self::legal::{Repair, legalize, validate};
+pub use self::media::{Media, MediaForm, MediaRef};
 pub use self::metrics::Metrics;
-pub use self::provider::{Anthropic, check_anthropic, check_openai, to_anthropic, to_openai};
+pub use self::omitted::Omitted;
+pub use self::provider::{
+    Anthropic, check_anthropic, check_openai, left_out_of_anthropic, left_out_of_openai,
+    to_anthropic, to_openai, validate_anthropic, validate_openai,
+};
+pub use self::rule::{Place, Rule, Violation};
 
 use crate::json::{Field, Json, JsonObject};
 
@@ -49,6 +59,8 @@ pub struct Message {
     pub metrics: Option<Metrics>,
     /// Every other member of the source's record.
     pub extra: Vec<Field>,
+    /// What a policy left out of it.
+    pub omitted: Omitted,
 }
 
 /// Who speaks in a message.
@@ -70,7 +82,7 @@ pub enum Role {
 }
 
 /// What a message says.
-#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Content {
     /// The record has no content member.
@@ -84,7 +96,7 @@ pub enum Content {
 }
 
 /// One part of a message's content.
-#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Part {
     /// Exactly `{"type":"text","text":...}`.
@@ -205,6 +217,7 @@ impl Message {
             from_history: false,
             metrics: None,
             extra: Vec::new(),
+            omitted: Omitted::default(),
         }
     }
 
@@ -239,6 +252,20 @@ impl Message {
         arguments: impl Into<String>,
     ) -> Self {
         self.tool_calls.push(ToolCall::new(id, name, arguments));
+        self
+    }
+
+    /// The same message with one more part behind what it says.
+    #[must_use]
+    pub fn with_part(mut self, part: Part) -> Self {
+        let mut parts = match self.content {
+            Content::Absent | Content::Null => Vec::new(),
+            Content::Text(text) if text.is_empty() => Vec::new(),
+            Content::Text(text) => vec![Part::Text(text)],
+            Content::Parts(parts) => parts,
+        };
+        parts.push(part);
+        self.content = Content::Parts(parts);
         self
     }
 

@@ -20,6 +20,16 @@ pub(crate) struct Window {
     pub(crate) statuses: HashSet<RunStatus>,
     pub(crate) include_member_runs: bool,
     pub(crate) include_history: bool,
+    /// A run that is not history: the one under way.
+    pub(crate) without_run: Option<String>,
+}
+
+/// The messages of a window, each with its seq, as they were stored.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Chosen {
+    pub(crate) messages: Vec<(u64, Message)>,
+    /// What the person had said last before a cut that counts messages.
+    pub(crate) opening: Option<(u64, Message)>,
 }
 
 /// What a window was chosen to be.
@@ -39,8 +49,10 @@ impl Selected {
         let is_speech = |message: &Message| !matches!(message.role, Role::System | Role::Developer);
         let mut messages = self.messages;
         let at = messages.iter().position(is_speech);
-        if let (Some(at), Some(opening)) = (at, self.opening)
-            && messages.get(at).is_some_and(|first| first.role != Role::User)
+        // Instructions alone are no request either.
+        let at = at.unwrap_or(messages.len());
+        if let Some(opening) = self.opening
+            && messages.get(at).is_none_or(|first| first.role != Role::User)
         {
             messages.insert(at, opening);
         }
@@ -70,6 +82,7 @@ impl Default for Window {
             statuses: [RunStatus::Running, RunStatus::Completed, RunStatus::Interrupted].into(),
             include_member_runs: false,
             include_history: false,
+            without_run: None,
         }
     }
 }
@@ -86,48 +99,59 @@ impl Window {
 
     /// Whether the messages of a run go to the model.
     pub(crate) fn takes_run(&self, run: &RunView) -> bool {
-        self.statuses.contains(&run.status) && (self.include_member_runs || !run.is_member_run())
+        self.statuses.contains(&run.status)
+            && (self.include_member_runs || !run.is_member_run())
+            && self.without_run.as_ref() != Some(&run.started.run_id)
     }
 
     /// Whether a message of a run goes to the model. System messages are chosen apart.
     pub(crate) fn takes_message(&self, message: &Message) -> bool {
         message.role != Role::System
+            && !message.omitted.message
             && (self.include_history || !message.from_history)
             && !self.skip_roles.contains(&message.role)
+    }
+
+    /// The messages of the last runs, oldest first, of which no more than `messages_max` where
+    /// that is given.
+    pub(crate) fn choose(&self, runs: &[RunView], messages_max: Option<usize>) -> Chosen {
+        let taken: Vec<&RunView> = runs.iter().filter(|run| self.takes_run(run)).collect();
+        let skipped = self.runs_max().map_or(0, |count| taken.len().saturating_sub(count));
+        let mut messages: Vec<(u64, Message)> = taken
+            .into_iter()
+            .skip(skipped)
+            .flat_map(|run| &run.messages)
+            .filter(|(_, message)| self.takes_message(message))
+            .cloned()
+            .collect();
+        let mut opening = None;
+        if let Some(count) = messages_max {
+            let mut cut = messages.drain(..messages.len().saturating_sub(count));
+            opening = cut.rfind(|(_, message)| message.role == Role::User);
+        }
+        Chosen { messages, opening }
     }
 
     /// The window over the last runs, oldest first. `system` is the newest system message of
     /// the session, which may be older than every run of the window.
     pub(crate) fn select(&self, runs: &[RunView], system: Option<Message>) -> Selected {
-        let taken: Vec<&RunView> = runs.iter().filter(|run| self.takes_run(run)).collect();
-        let skipped = self.runs_max().map_or(0, |count| taken.len().saturating_sub(count));
-        let mut messages: Vec<Message> = taken
-            .into_iter()
-            .skip(skipped)
-            .flat_map(|run| run.messages.iter().map(|(_, message)| message))
-            .filter(|message| self.takes_message(message))
-            .cloned()
-            .collect();
         let is_wanted = !self.skip_roles.contains(&Role::System) && self.messages != Some(0);
         let system = system.filter(|_| is_wanted);
-        let mut opening = None;
-        if let Some(count) = self.messages {
-            let room = count.saturating_sub(usize::from(system.is_some()));
-            let mut cut = messages.drain(..messages.len().saturating_sub(room));
-            opening = cut.rfind(|message| message.role == Role::User);
-        }
+        let room = self.messages.map(|count| count.saturating_sub(usize::from(system.is_some())));
+        let Chosen { messages, opening } = self.choose(runs, room);
+        let messages = messages.into_iter().map(|(_, message)| message);
         let messages = system.into_iter().chain(messages).collect();
         let (mut messages, repairs) = legalize(messages);
         if let Some(count) = self.max_tool_calls {
             messages = keep_last_calls(messages, count);
         }
-        Selected { messages, repairs, opening }
+        Selected { messages, repairs, opening: opening.map(|(_, message)| message) }
     }
 }
 
 /// Keeps the results of the last calls. In a legal list a call's results stand right behind
 /// its message, in the order of the calls, so a call and its result are dropped as one.
-fn keep_last_calls(messages: Vec<Message>, count: usize) -> Vec<Message> {
+pub(crate) fn keep_last_calls(messages: Vec<Message>, count: usize) -> Vec<Message> {
     let calls: usize = messages.iter().map(|message| message.tool_calls.len()).sum();
     let mut calls_to_drop = calls.saturating_sub(count);
     let mut results_to_drop = calls_to_drop;

@@ -2,6 +2,7 @@
 
 mod diff;
 mod history;
+mod memory;
 mod record;
 mod runs;
 mod session;
@@ -10,7 +11,8 @@ mod tests;
 
 pub(crate) use self::diff::Compared;
 pub use self::diff::{Change, Diff, DiffEnd, MessageChange, Side, ValueChange};
-pub(crate) use self::history::{RunCount, Selected, Window, tool_calls};
+pub(crate) use self::history::{Chosen, RunCount, Selected, Window, keep_last_calls, tool_calls};
+pub use self::memory::Memory;
 pub use self::record::{run_record, session_record};
 pub use self::runs::{RunView, Runs};
 pub use self::session::{ForkPoint, Import, OpenRun, SessionView, Summary};

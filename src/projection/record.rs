@@ -24,6 +24,9 @@ pub fn session_record(view: &SessionView, runs: Option<&[RunView]>) -> Value {
     let data_of = |session_type| {
         if view.session_type == session_type { component.clone() } else { None }
     };
+    if !view.policy.is_empty() {
+        data.insert(String::from("policy"), json!(view.policy));
+    }
     let mut record = json!({
         "session_id": view.session_id,
         "session_type": view.session_type,
@@ -65,6 +68,7 @@ pub fn run_record(run: &RunView, session_id: &str) -> Value {
         ("model_provider", json!(started.model_provider)),
         ("input", json!(started.input.as_ref().map(Json::to_value))),
         ("status", json!(run.status)),
+        ("reduced", json!(run.started.reduced)),
         ("reason", json!(run.reason)),
         ("metrics", json!(run.metrics.as_ref().map(metrics))),
         ("messages", Value::Array(messages)),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Projection;
-use crate::event::{Event, EventBody, RunStarted, RunStatus, ToolExecuted};
+use crate::event::{Event, EventBody, OlderRuns, Policy, RunStarted, RunStatus, ToolExecuted};
 use crate::id::Digest;
 use crate::message::{Message, Metrics};
 
@@ -22,6 +22,8 @@ pub struct RunView {
     pub messages: Vec<(u64, Message)>,
     /// The tools that ran.
     pub tools: Vec<ToolExecuted>,
+    /// What is kept of it, as far as it says so itself.
+    pub policy: Policy,
     /// The seq of its start.
     pub first_seq: u64,
     /// When it began, in microseconds since 1970.
@@ -39,6 +41,7 @@ impl RunView {
             metrics: None,
             messages: Vec::new(),
             tools: Vec::new(),
+            policy: Policy::default(),
             first_seq: event.seq,
             started_at_us: event.recorded_at_us,
             updated_at_us: event.recorded_at_us,
@@ -50,6 +53,11 @@ impl RunView {
         self.started.parent_run_id.is_some()
     }
 
+    /// Whether a policy has dropped it: it is not shown, and only what it spent is counted.
+    pub fn is_dropped(&self) -> bool {
+        self.started.reduced == Some(OlderRuns::Dropped)
+    }
+
     fn apply(&mut self, event: &Event) {
         self.updated_at_us = event.recorded_at_us;
         match &event.body {
@@ -57,6 +65,7 @@ impl RunView {
                 self.messages.push((event.seq, added.message.clone()));
             }
             EventBody::ToolExecuted(tool) => self.tools.push(tool.clone()),
+            EventBody::PolicySet(set) => self.policy = set.policy,
             EventBody::RunPaused(paused) => {
                 self.status = RunStatus::Paused;
                 self.reason.clone_from(&paused.reason);

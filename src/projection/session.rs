@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Projection;
+use super::memory::{Memory, upsert};
 use crate::event::{
-    Created, Event, EventBody, ForkedFrom, RunFinished, RunResumed, RunStarted, RunStatus,
-    SessionType, SummaryWritten, apply_ops,
+    Created, Event, EventBody, ForkedFrom, Policy, Renamed, RunFinished, RunResumed, RunStarted,
+    RunStatus, SessionType, SummaryWritten, apply_ops,
 };
 use crate::json::Json;
 use crate::limits::VIEW_SUMMARIES_MAX;
@@ -38,12 +39,15 @@ pub struct SessionView {
     pub metadata: Map<String, Value>,
     /// The session's name.
     pub name: Option<String>,
+    /// Whether a model made the name, or the source of an import: nobody gave it by hand.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_name_generated: bool,
     /// The session's state.
     pub state: Map<String, Value>,
     /// The summaries that hold, oldest first; the last one is current. At most
     /// [`limits::VIEW_SUMMARIES_MAX`](crate::limits::VIEW_SUMMARIES_MAX).
     pub summaries: Vec<Summary>,
-    /// What all runs spent, each counted once.
+    /// What all runs spent, each counted once, and what it took to write the summaries.
     pub metrics: Metrics,
     /// When the session began, in microseconds since 1970.
     pub created_at_us: i64,
@@ -51,9 +55,9 @@ pub struct SessionView {
     pub updated_at_us: i64,
     /// How many top-level runs have started.
     pub run_count: u64,
-    /// How many messages were added.
+    /// How many messages were added, those that a policy left out since included.
     pub message_count: u64,
-    /// How many tool calls the messages make.
+    /// How many tool calls the messages made, those that a policy left out since included.
     pub tool_call_count: u64,
     /// The runs that have not ended, by digest.
     pub open_runs: BTreeMap<String, OpenRun>,
@@ -66,6 +70,16 @@ pub struct SessionView {
     /// them any more.
     #[serde(default, skip_serializing_if = "Metrics::is_empty")]
     pub left_behind: Metrics,
+    /// What is kept, as far as the session itself says.
+    #[serde(default, skip_serializing_if = "Policy::is_empty")]
+    pub policy: Policy,
+    /// The seq of the event that said so last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_seq: Option<u64>,
+    /// What is remembered of a user, by id: in the user's memories, and in no session. At most
+    /// [`limits::MEMORIES_MAX`](crate::limits::MEMORIES_MAX).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) memories: BTreeMap<String, Memory>,
 }
 
 /// The place in another session that a session was forked at.
@@ -78,7 +92,7 @@ pub struct ForkPoint {
 }
 
 /// A summary of a part of the session.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// The seq of the event that wrote it.
     pub seq: u64,
@@ -92,6 +106,9 @@ pub struct Summary {
     pub last_seq: u64,
     /// The model that wrote it.
     pub model: Option<String>,
+    /// What it took to write it, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Metrics>,
     /// When it was written, in microseconds since 1970.
     pub updated_at_us: i64,
 }
@@ -114,8 +131,8 @@ pub struct Import {
     pub format: String,
     /// The file's name.
     pub source: String,
-    /// The source's data about the whole conversation.
-    pub data: Option<Json>,
+    /// The seq of the event that says so, and what the source said about the whole conversation.
+    pub seq: u64,
 }
 
 impl SessionView {
@@ -130,6 +147,7 @@ impl SessionView {
             SessionType::Agent => self.agent_id.as_deref(),
             SessionType::Team => self.team_id.as_deref(),
             SessionType::Workflow => self.workflow_id.as_deref(),
+            SessionType::Memories => None,
         }
     }
 
@@ -185,7 +203,19 @@ impl SessionView {
         }
     }
 
+    fn rename(&mut self, renamed: &Renamed) {
+        self.name.clone_from(&renamed.name);
+        self.is_name_generated = renamed.is_generated && renamed.name.is_some();
+    }
+
     fn write_summary(&mut self, written: &SummaryWritten, event: &Event) {
+        if let Some(metrics) = &written.metrics {
+            self.metrics.add(metrics);
+            // What is left of a summary that was erased says only what it took.
+            if written.summary.is_empty() {
+                return;
+            }
+        }
         self.summaries.push(Summary {
             seq: event.seq,
             summary: written.summary.clone(),
@@ -193,12 +223,18 @@ impl SessionView {
             first_seq: written.first_seq,
             last_seq: written.last_seq,
             model: written.model.clone(),
+            metrics: written.metrics,
             updated_at_us: event.recorded_at_us,
         });
         if self.summaries.len() > VIEW_SUMMARIES_MAX {
             self.summaries.remove(0);
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 fn object(json: Option<&Json>) -> Map<String, Value> {
@@ -214,7 +250,7 @@ impl Projection for SessionView {
         self.updated_at_us = event.recorded_at_us;
         match &event.body {
             EventBody::Created(created) => self.create(created, event),
-            EventBody::Renamed(renamed) => self.name.clone_from(&renamed.name),
+            EventBody::Renamed(renamed) => self.rename(renamed),
             EventBody::MetadataChanged(changed) => apply_ops(&mut self.metadata, &changed.ops),
             EventBody::ForkedFrom(forked) => self.fork(forked, event),
             // The fold has skipped what was left behind, see `Projection`.
@@ -234,7 +270,9 @@ impl Projection for SessionView {
             EventBody::RunFinished(finished) => self.finish_run(finished, event),
             EventBody::MessageAdded(added) => {
                 self.message_count += 1;
-                self.tool_call_count += added.message.tool_calls.len() as u64;
+                let message = &added.message;
+                self.tool_call_count += message.tool_calls.len() as u64;
+                self.tool_call_count += u64::from(message.omitted.tool_calls);
             }
             EventBody::SummaryWritten(written) => self.write_summary(written, event),
             EventBody::SummaryWithdrawn(withdrawn) => {
@@ -243,8 +281,20 @@ impl Projection for SessionView {
             EventBody::ImportedFrom(imported) => self.imports.push(Import {
                 format: imported.format.clone(),
                 source: imported.source.clone(),
-                data: imported.data.clone(),
+                seq: event.seq,
             }),
+            EventBody::PolicySet(set) if event.run.is_none() => {
+                self.policy = set.policy;
+                self.policy_seq = Some(event.seq);
+            }
+            EventBody::MemoryUpserted(upserted) => upsert(&mut self.memories, upserted, event),
+            EventBody::MemoryDeleted(deleted) => {
+                self.memories.remove(&deleted.memory_id);
+            }
+            EventBody::Deleted(_) => {
+                *self =
+                    Self { seq: event.seq, updated_at_us: event.recorded_at_us, ..Self::default() };
+            }
             _ => {}
         }
     }

@@ -48,7 +48,7 @@ fn body() -> impl Strategy<Value = (EventBody, Option<&'static str>)> {
         }),
         1 => "[a-c]".prop_map(move |summary| {
             let (topics, first_seq, last_seq, model) = (Vec::new(), 1, 2, None);
-            outside(SummaryWritten { summary, topics, first_seq, last_seq, model }.into())
+            outside(SummaryWritten { summary, topics, first_seq, last_seq, model, metrics: None }.into())
         }),
         1 => (1_u64..4).prop_map(move |seq| outside(SummaryWithdrawn { seq }.into())),
         1 => "[a-b]".prop_map(move |kind| {

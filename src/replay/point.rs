@@ -3,10 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::clock::{parse_rfc3339, rfc3339};
+use crate::clock::{lacks_zone, parse_day, parse_rfc3339, rfc3339};
 use crate::codec::Frame;
 use crate::error::{Error, Result};
-use crate::event::RunStatus;
+use crate::event::{RunStatus, SeqSpan};
 use crate::id::{Digest, EventId};
 use crate::index::{Lineage, NumberedRun, RunRecord, Timeline, next_rewind, stored_seq};
 use crate::log::{Log, key};
@@ -14,7 +14,7 @@ use crate::log::{Log, key};
 /// A place in a session's history.
 ///
 /// As text: `head`, `start`, a seq (`42` or `seq:42`), `run:3` (after the third run),
-/// `run:<id>`, `event:<uuid>`, or an RFC 3339 time.
+/// `run:<id>`, `event:<uuid>`, an RFC 3339 time, or a day (`2026-01-31`, its beginning in UTC).
 ///
 /// ```
 /// use sessionlog::Point;
@@ -77,11 +77,60 @@ impl Point {
             }
             Self::Time(at_us) => last_before(log, lineage, *at_us, head)?,
         };
+        // What was before a session of the same id was deleted is no part of this one.
+        let first = lineage.first_seq();
+        if seq < first && first > 1 {
+            if matches!(self, Self::Start | Self::Run(0) | Self::Time(_)) {
+                return Ok(0);
+            }
+            let place = format!("point {self} (the session begins at seq {first})");
+            return Err(Error::not_found("point").context(place));
+        }
         if seq > head {
             let place = format!("point {self} (the session ends at seq {head})");
             return Err(Error::not_found("point").context(place));
         }
         Ok(seq)
+    }
+
+    /// The run that a point names, and the seqs from its start to its end.
+    pub(crate) fn run_span(
+        &self,
+        log: &dyn Log,
+        lineage: &Lineage,
+        head: u64,
+    ) -> Result<(Digest, SeqSpan)> {
+        let record = self.run_record(log, lineage, head)?;
+        let run = Digest::of_run(&record.run_id);
+        let last = self.end_of_run(log, lineage, run, head)?;
+        Ok((run, SeqSpan { first: record.first_seq, last }))
+    }
+
+    /// What is known of the run that a point names, also of one that a rewind left behind.
+    pub(crate) fn run_record(
+        &self,
+        log: &dyn Log,
+        lineage: &Lineage,
+        head: u64,
+    ) -> Result<RunRecord> {
+        let mut timeline = Timeline::at(log, lineage, head);
+        let run = match self {
+            Self::Run(number) => {
+                let run = NumberedRun::find(log, lineage, &mut timeline, *number)?;
+                run.ok_or_else(|| self.missing("run"))?.run
+            }
+            Self::RunId(run_id) => Digest::of_run(run_id),
+            _ => {
+                return Err(Error::invalid(format!(
+                    "point {self} names no run: use run:3 or run:<id>"
+                )));
+            }
+        };
+        let record = match RunRecord::load(log, lineage, &mut timeline, run)? {
+            Some(record) => Some(record),
+            None => RunRecord::load_any(log, lineage, run, head)?,
+        };
+        record.ok_or_else(|| self.missing("run"))
     }
 
     fn missing(&self, what: &'static str) -> Error {
@@ -132,7 +181,7 @@ fn find_event(log: &dyn Log, lineage: &Lineage, id: EventId, head: u64) -> Resul
 
 /// The last seq recorded at or before a time, by halving: recorded times never run backwards.
 fn last_before(log: &dyn Log, lineage: &Lineage, at_us: i64, head: u64) -> Result<u64> {
-    let (mut low, mut high) = (0, head);
+    let (mut low, mut high) = (lineage.first_seq() - 1, head);
     while low < high {
         let middle = low + (high - low).div_ceil(2);
         if header(log, lineage, middle)?.1 <= at_us {
@@ -156,9 +205,12 @@ impl FromStr for Point {
 
     fn from_str(text: &str) -> Result<Self> {
         let bad = || {
+            if lacks_zone(text) {
+                return Error::invalid(format!("{text:?} has no zone: add Z for UTC, or +01:00"));
+            }
             Error::invalid(format!(
                 "{text:?} is no point: use head, start, a seq (42), run:3, run:<id>, \
-                 event:<uuid>, or a time (2026-01-31T12:00:00Z)"
+                 event:<uuid>, a time (2026-01-31T12:00:00Z), or a day (2026-01-31)"
             ))
         };
         match text.split_once(':') {
@@ -171,7 +223,10 @@ impl FromStr for Point {
             }
             Some(("event", id)) => id.parse().map(Self::Event).map_err(|_| bad()),
             Some(_) => parse_rfc3339(text).map(Self::Time).ok_or_else(bad),
-            None => text.parse().map(Self::Seq).map_err(|_| bad()),
+            None => match parse_day(text) {
+                Some(at_us) => Ok(Self::Time(at_us)),
+                None => text.parse().map(Self::Seq).map_err(|_| bad()),
+            },
         }
     }
 }

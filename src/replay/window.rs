@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::codec::{self, Frame};
-use crate::error::{Context, Result};
-use crate::event::{Event, EventBody};
+use crate::error::{Context, Error, Result};
+use crate::event::{ContextRecorded, Event, EventBody, EventKind};
 use crate::id::Digest;
-use crate::index::{Lineage, Stretch, Timeline, newest};
+use crate::index::{Lineage, RunRecord, Stretch, Timeline, newest};
 use crate::log::{Log, key};
 use crate::message::Message;
 use crate::projection::{Projection, RunView, Runs, Selected, Window};
-use crate::stream::EventsBack;
+use crate::stream::{EventsBack, LiveEvents};
 
 /// The messages of a window that ends at a seq, ready to be sent.
 pub(crate) fn read(
@@ -20,9 +20,60 @@ pub(crate) fn read(
     last_seq: u64,
     window: &Window,
 ) -> Result<Selected> {
-    let runs = last_runs(log, lineage, last_seq, window)?;
+    let runs = last_runs(log, lineage, last_seq, window, &mut None)?;
     let system = newest_system_message(log, lineage, last_seq)?;
-    Ok(window.select(&runs, system))
+    Ok(window.select(&runs, system.map(|(_, message)| message)))
+}
+
+/// The last runs, and what was met among them.
+pub(crate) struct Recent {
+    /// Oldest first.
+    pub(crate) runs: Vec<RunView>,
+    /// The newest manifest of a model call, with its seq.
+    pub(crate) context: Option<(u64, ContextRecorded)>,
+}
+
+/// The runs that a window that ends at a seq can be chosen from.
+pub(crate) fn read_recent(
+    log: &Arc<dyn Log>,
+    lineage: &Lineage,
+    last_seq: u64,
+    window: &Window,
+) -> Result<Recent> {
+    let mut context = None;
+    let runs = last_runs(log, lineage, last_seq, window, &mut context)?;
+    Ok(Recent { runs, context })
+}
+
+/// One run with what it has up to a seq, and the newest manifest of a model call in it.
+pub(crate) fn read_run(
+    log: &Arc<dyn Log>,
+    lineage: &Lineage,
+    last_seq: u64,
+    run_id: &str,
+) -> Result<Recent> {
+    let run = Digest::of_run(run_id);
+    let mut timeline = Timeline::at(&**log, lineage, last_seq);
+    let record = RunRecord::load(&**log, lineage, &mut timeline, run)?;
+    let record = record.ok_or_else(|| Error::not_found("run").context(format!("run {run_id}")))?;
+    let (mut runs, mut context) = (Runs::default(), None);
+    for event in LiveEvents::between(log, lineage, record.first_seq, last_seq)? {
+        let event = event?;
+        if event.run == run {
+            runs.apply(&event);
+            note(&mut context, event);
+        }
+    }
+    Ok(Recent { runs: runs.into_vec(), context })
+}
+
+/// Keeps the newest manifest.
+fn note(context: &mut Option<(u64, ContextRecorded)>, event: Event) {
+    if let EventBody::ContextRecorded(recorded) = event.body
+        && context.as_ref().is_none_or(|(seq, _)| *seq < event.seq)
+    {
+        *context = Some((event.seq, recorded));
+    }
 }
 
 /// The runs that a window can be chosen from, oldest first.
@@ -34,6 +85,7 @@ fn last_runs(
     lineage: &Lineage,
     last_seq: u64,
     window: &Window,
+    context: &mut Option<(u64, ContextRecorded)>,
 ) -> Result<Vec<RunView>> {
     let mut pending: HashMap<Digest, Vec<Event>> = HashMap::new();
     let mut runs: Vec<RunView> = Vec::new();
@@ -44,6 +96,10 @@ fn last_runs(
     for event in EventsBack::new(log, lineage, last_seq) {
         let event = event?;
         if event.run.is_none() {
+            continue;
+        }
+        if event.body.kind() == EventKind::ContextRecorded {
+            note(context, event);
             continue;
         }
         let is_start = matches!(event.body, EventBody::RunStarted(_));
@@ -79,25 +135,18 @@ fn fold(events: &[Event]) -> Option<RunView> {
 }
 
 /// The newest system message that counts at a seq, wherever in the session it is.
-fn newest_system_message(
+pub(crate) fn newest_system_message(
     log: &Arc<dyn Log>,
     lineage: &Lineage,
     last_seq: u64,
-) -> Result<Option<Message>> {
-    let class = key::Class::SystemMessage;
-    // Where there is none at all, it is in no stretch, however many there are.
-    if newest(&**log, lineage, class, 1, last_seq)?.is_none() {
-        return Ok(None);
-    }
+) -> Result<Option<(u64, Message)>> {
     let mut timeline = Timeline::at(&**log, lineage, last_seq);
-    let mut index = 0;
-    while let Some(Stretch { first, last }) = timeline.stretch(index)? {
-        if let Some(found) = newest(&**log, lineage, class, first, last)? {
-            return message_at(&**log, found.stream, found.seq);
-        }
-        index += 1;
-    }
-    Ok(None)
+    let found = timeline.find_last(|Stretch { first, last }| {
+        newest(&**log, lineage, key::Class::SystemMessage, first, last)
+    })?;
+    let Some(found) = found else { return Ok(None) };
+    let message = message_at(&**log, found.stream, found.seq)?;
+    Ok(message.map(|message| (found.seq, message)))
 }
 
 fn message_at(log: &dyn Log, stream: Digest, seq: u64) -> Result<Option<Message>> {

@@ -2,6 +2,7 @@
 //! Every snapshot can be thrown away: a reader that finds none, or a damaged one, folds from
 //! the one before.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::bytes::Reader;
@@ -11,7 +12,7 @@ use crate::event::EventBody;
 use crate::id::Digest;
 use crate::index::{Lineage, Rewind, Stretch, last_rewind, newest};
 use crate::limits::SNAPSHOT_EVENTS;
-use crate::log::{Batch, Log, key};
+use crate::log::{Batch, Log, Order, Record, Scan, key};
 use crate::projection::{Projection, SessionView};
 use crate::stream::Events;
 
@@ -97,7 +98,9 @@ impl Snapshot {
         if is_ahead || rewind.is_some_and(|rewind| rewind.at > self.view.seq) {
             return Self::at(log, lineage, seq);
         }
-        self.fold(Events::after(log, lineage, self.view.seq, self.link, seq))?;
+        if self.fold(Events::after(log, lineage, self.view.seq, self.link, seq))? {
+            return Self::at(log, lineage, seq);
+        }
         Ok(self)
     }
 
@@ -115,7 +118,9 @@ impl Snapshot {
     /// A fork that goes back into what it shares is still the fork, not its parent.
     fn enter(&mut self, log: &Arc<dyn Log>, lineage: &Lineage, seq: u64) -> Result<()> {
         let Some(span) = lineage.last_span(1, seq) else { return Ok(()) };
-        if self.view.seq < span.first
+        // Where nothing is shared, there is no one to be taken for.
+        if span.first > 1
+            && self.view.seq < span.first
             && let Some(event) = Events::new(log, lineage, span.first, span.first).next()
         {
             self.view.apply(&event?);
@@ -123,9 +128,13 @@ impl Snapshot {
         Ok(())
     }
 
-    fn fold(&mut self, mut events: Events) -> Result<()> {
+    /// Folds events in. Returns whether something was erased with one of them: then what was
+    /// folded before may say what no event says any more.
+    fn fold(&mut self, mut events: Events) -> Result<bool> {
+        let mut is_stale = false;
         for event in events.by_ref() {
             let event = event?;
+            is_stale |= matches!(event.body, EventBody::Erased(_));
             if let EventBody::RewoundTo(rewound) = &event.body
                 && Link(rewound.link) != self.link
             {
@@ -135,7 +144,7 @@ impl Snapshot {
             self.view.apply(&event);
         }
         self.link = events.link();
-        Ok(())
+        Ok(is_stale)
     }
 
     fn to_bytes(&self, session: Digest) -> Option<Vec<u8>> {
@@ -172,14 +181,35 @@ pub(crate) fn write_due(log: &Arc<dyn Log>, due: &[Due]) {
 }
 
 fn write(log: &Arc<dyn Log>, due: &Due) -> Result<()> {
-    let session = due.lineage.own();
-    let snapshot = Snapshot::at(log, &due.lineage, due.seq)?;
-    if let Some(bytes) = snapshot.to_bytes(session) {
+    if let Some(Record { key, value }) = record(log, &due.lineage, due.seq)? {
         let mut batch = Batch::new();
-        batch.replace(key::snapshot(session, due.seq), bytes);
+        batch.replace(key, value);
         log.apply(&batch)?;
     }
     Ok(())
+}
+
+/// The snapshot of a seq, as it is stored.
+pub(crate) fn record(log: &Arc<dyn Log>, lineage: &Lineage, seq: u64) -> Result<Option<Record>> {
+    let session = lineage.own();
+    let value = Snapshot::at(log, lineage, seq)?.to_bytes(session);
+    Ok(value.map(|value| Record { key: key::snapshot(session, seq), value }))
+}
+
+/// The seqs of a session's own that should have a snapshot and have none.
+pub(crate) fn missing(log: &dyn Log, lineage: &Lineage, head: u64) -> Result<Vec<u64>> {
+    let (session, first) =
+        (lineage.own(), lineage.first_seq().max(lineage.shared_seq().saturating_add(1)));
+    let within = |class| key::seqs(class, session, first, head, Order::Ascending);
+    let seq_of = |record: Result<Record>| Ok(key::parse_seq(&record?.key)?.1);
+    let there: BTreeSet<u64> =
+        Scan::new(log, within(key::Class::Snapshot)).map(seq_of).collect::<Result<_>>()?;
+    let mut wanted: BTreeSet<u64> =
+        Scan::new(log, within(key::Class::Rewind)).map(seq_of).collect::<Result<_>>()?;
+    wanted.extend((lineage.shared_seq() > 0).then_some(first));
+    let boundaries = first.div_ceil(SNAPSHOT_EVENTS)..=head / SNAPSHOT_EVENTS;
+    wanted.extend(boundaries.map(|boundary| boundary * SNAPSHOT_EVENTS));
+    Ok(wanted.difference(&there).copied().collect())
 }
 
 /// The view after a seq.

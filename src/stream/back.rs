@@ -47,6 +47,10 @@ impl EventsBack {
         self.link = Some(frame.header.previous);
         self.next_seq = seq - 1;
         let event = codec::decode(&frame)?;
+        // What was before a session was deleted is no part of the one that came after.
+        if let EventBody::Deleted(_) = &event.body {
+            self.next_seq = 0;
+        }
         if let EventBody::RewoundTo(rewound) = &event.body {
             if rewound.seq >= seq {
                 return Err(Error::corrupt("it goes back to where it is"));

@@ -116,8 +116,9 @@ impl Events {
         if self.link.is_some_and(|link| link != frame.header.previous) {
             return Err(Error::corrupt("it does not follow from the event before it"));
         }
+        let event = codec::decode(&frame)?;
         self.link = Some(frame.link);
-        codec::decode(&frame)
+        Ok(event)
     }
 }
 

@@ -10,25 +10,13 @@ use crate::index::GroupRecord;
 use crate::limits::{PAGE_BYTES_MAX, PAGE_RECORDS_MAX};
 use crate::log::{Log, Order, PageLimit, Scan, key};
 
-/// The next events from a position on: a page of them, or all up to `last`.
+/// The next events from a position on: a page of them, or all up to `last`. What comes before
+/// something that cannot be read is given first; whoever asks again meets it.
 pub(crate) fn page_at(log: &dyn Log, first: u64, last: u64) -> Result<VecDeque<(Digest, Event)>> {
     let mut page = Page { log, next: first, last, bytes: 0, events: VecDeque::new() };
-    let start = key::groups_until(first);
-    let Some(group) = log.page(&start, PageLimit::records(1))?.pop() else {
-        return Ok(page.events);
-    };
-    page.take_group(key::parse_group(&group.key)?, &group.value)?;
-    for group in
-        Scan::new(log, key::class_range(key::Class::Group, Order::Ascending).behind(&group.key))
-    {
-        if page.is_full() {
-            break;
-        }
-        let group = group?;
-        page.take_group(key::parse_group(&group.key)?, &group.value)?;
-    }
-    if page.events.is_empty() && first <= last {
-        return Err(Error::corrupt(format!("position {first} is in no group")));
+    match page.fill() {
+        Err(_) if !page.events.is_empty() => {}
+        other => other?,
     }
     Ok(page.events)
 }
@@ -49,15 +37,33 @@ impl Page<'_> {
             || self.bytes >= PAGE_BYTES_MAX
     }
 
+    fn fill(&mut self) -> Result<()> {
+        let (first, last) = (self.next, self.last);
+        let start = key::groups_until(first);
+        let Some(group) = self.log.page(&start, PageLimit::records(1))?.pop() else {
+            return Ok(());
+        };
+        self.take_group(key::parse_group(&group.key)?, &group.value)?;
+        let later = key::class_range(key::Class::Group, Order::Ascending).behind(&group.key);
+        for group in Scan::new(self.log, later) {
+            if self.is_full() {
+                break;
+            }
+            let group = group?;
+            self.take_group(key::parse_group(&group.key)?, &group.value)?;
+        }
+        if self.events.is_empty() && first <= last {
+            return Err(Error::corrupt(format!("position {first} is in no group")));
+        }
+        Ok(())
+    }
+
     /// Takes from a group what is wanted of it.
     fn take_group(&mut self, first_position: u64, value: &[u8]) -> Result<()> {
-        if first_position > self.next && !self.events.is_empty() {
-            // What comes before the hole is given first.
+        if first_position > self.next {
+            // What comes before the hole is given first; whoever asks again meets it.
             self.last = self.next - 1;
             return Ok(());
-        }
-        if first_position > self.next {
-            return Err(Error::corrupt(format!("position {} is in no group", self.next)));
         }
         let mut position = first_position;
         for (session, first_seq, events) in GroupRecord::from_bytes(value)?.commits {

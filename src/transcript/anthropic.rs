@@ -160,7 +160,7 @@ fn source_of(messages: &[Message]) -> Option<Json> {
 
 /// Writes a session as a request: as its source had it, or converted.
 fn document(recorded: &Recorded) -> Result<Json> {
-    let mut document = recorded.data(Format::Anthropic).unwrap_or_default();
+    let mut document = recorded.data(Format::Anthropic)?.unwrap_or_default();
     let view = recorded.view();
     keep_id(&mut document, &view.session_id);
     keep_metadata(&mut document, &view.metadata);

@@ -48,6 +48,8 @@ pub(super) struct Conversation {
     pub(super) line: Option<u64>,
     /// The messages, where the person's words say where runs begin.
     pub(super) entries: Vec<Entry>,
+    /// The places of the source's messages that cannot be read, counted from 0, in order.
+    pub(super) unread: Vec<usize>,
     /// The session and its runs, where the source keeps them as such; there are no entries then.
     pub(super) kept: Option<Box<Kept>>,
 }
@@ -83,6 +85,7 @@ impl Conversation {
             title: None,
             line: place.line(),
             entries: Vec::new(),
+            unread: Vec::new(),
             kept: None,
         }
     }
@@ -137,6 +140,7 @@ impl Conversation {
         for (index, text) in messages.into_iter().enumerate() {
             if let Err(reason) = read(self, text) {
                 broken.push(place.broken_in(member, index, reason));
+                self.unread.push(index);
             }
         }
         if self.entries.len() == before && !is_empty {

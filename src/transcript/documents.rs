@@ -1,6 +1,8 @@
 //! Files of conversations as providers of models have them: objects with `messages`, bare lists
 //! of messages, or one message a line.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use super::conversation::{Conversation, Parsed, ReadMessage};
@@ -47,11 +49,15 @@ pub(super) fn read(source: &Source<'_>, stem: &str, dialect: &Dialect) -> Parsed
     let shape = source.records.iter().find_map(|record| Shape::of(record.text));
     if shape == Some(Shape::Message) {
         let mut conversation = Conversation::new(dialect.format, stem.to_owned(), Place::Whole);
+        // Lines that are no JSON are messages too, which nobody can read.
+        let mut unread: BTreeSet<usize> = (0..source.records.len() + source.broken.len()).collect();
         for record in &source.records {
-            if let Err(reason) = (dialect.read_message)(&mut conversation, record.text) {
-                parsed.broken.push(record.place.broken(reason));
+            match (dialect.read_message)(&mut conversation, record.text) {
+                Ok(()) => drop(unread.remove(&record.place.ordinal().saturating_sub(1))),
+                Err(reason) => parsed.broken.push(record.place.broken(reason)),
             }
         }
+        conversation.unread = unread.into_iter().collect();
         parsed.conversations.extend(Some(conversation).filter(|read| !read.entries.is_empty()));
     } else if shape.is_some() {
         for record in &source.records {

@@ -1,8 +1,9 @@
 //! Sessions out into transcripts.
 
 use super::format::Format;
+use super::jsonl;
 use super::source::members;
-use crate::engine::{Session, SessionAt};
+use crate::engine::{Memories, Session, SessionAt};
 use crate::error::Result;
 use crate::json::{Json, JsonObject};
 use crate::message::Message;
@@ -35,7 +36,37 @@ use crate::replay::Point;
 /// somebody else, and whatever reading the log fails with.
 pub fn export(session: &Session, format: Format) -> Result<Vec<Json>> {
     let write = format.write()?;
-    write(&Recorded { now: session.at(Point::Head)? })
+    let documents = write(&Recorded { now: session.at(Point::Head)? })?;
+    // A dump has its media beside its events, which say what they say.
+    if format == Format::Jsonl {
+        return Ok(documents);
+    }
+    let streams = session.media_streams()?;
+    documents.into_iter().map(|document| session.attach_json(&streams, document)).collect()
+}
+
+/// Writes a user's memories as a dump: one event a line, none where there are none. An import takes
+/// them over with the same links, into the memories of the user of that id, if these are none yet
+/// or the beginning of what comes.
+///
+/// ```
+/// use sessionlog::transcript::{ImportOptions, export_memories, import_text};
+/// use sessionlog::{Engine, NewMemory};
+///
+/// let engine = Engine::in_memory()?;
+/// let memories = engine.memories("alice")?;
+/// let (memory_id, ticket) = memories.add(NewMemory::new("Likes tea."))?;
+/// ticket.wait()?;
+/// let lines = export_memories(&memories)?;
+/// let dump: String = lines.iter().map(|line| format!("{}\n", line.as_str())).collect();
+///
+/// let other = Engine::in_memory()?;
+/// import_text(&other, "stdin", dump.as_bytes(), &ImportOptions::default())?;
+/// assert_eq!(other.memories("alice")?.get(&memory_id)?, memories.get(&memory_id)?);
+/// # Ok::<(), sessionlog::Error>(())
+/// ```
+pub fn export_memories(memories: &Memories) -> Result<Vec<Json>> {
+    jsonl::write_memories(memories)
 }
 
 /// A session on its way out.
@@ -62,7 +93,8 @@ impl Recorded {
         let mut messages = Vec::new();
         for run in self.now.runs()?.into_iter().filter(is_meant) {
             let at_us = run.started_at_us;
-            messages.extend(run.messages.into_iter().map(|(seq, message)| (seq, at_us, message)));
+            let kept = run.messages.into_iter().filter(|(_, message)| !message.omitted.message);
+            messages.extend(kept.map(|(seq, message)| (seq, at_us, message)));
         }
         // Runs may have been under way at the same time.
         messages.sort_by_key(|(seq, _, _)| *seq);
@@ -87,7 +119,9 @@ impl Recorded {
     }
 
     /// What the source said about the whole conversation, where it was of this format.
-    pub(super) fn data(&self, format: Format) -> Option<JsonObject> {
-        members(self.import(format)?.data.as_ref()?.as_str())
+    pub(super) fn data(&self, format: Format) -> Result<Option<JsonObject>> {
+        let Some(import) = self.import(format) else { return Ok(None) };
+        let data = self.now.session().import_data(import)?;
+        Ok(data.and_then(|data| members(data.as_str())))
     }
 }

@@ -43,13 +43,13 @@ impl Files {
         let mut found = Vec::new();
         let mut folders = vec![folder.to_owned()];
         while let Some(folder) = folders.pop() {
-            let mut skip = |error: std::io::Error| {
-                report.skip(&folder.display().to_string(), None, Error::io(error).to_string());
+            let mut skip = |path: &Path, error: std::io::Error| {
+                report.skip(&path.display().to_string(), None, Error::io(error).to_string());
             };
             let entries = match fs::read_dir(&folder) {
                 Ok(entries) => entries,
                 Err(error) => {
-                    skip(error);
+                    skip(&folder, error);
                     continue;
                 }
             };
@@ -63,10 +63,10 @@ impl Files {
                             found.push(FoundFile { path, bytes: metadata.len() });
                         }
                         Ok(_) => {}
-                        Err(error) => skip(error),
+                        Err(error) => skip(&path, error),
                     },
                     Ok(_) => {}
-                    Err(error) => skip(error),
+                    Err(error) => skip(&folder, error),
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Files into sessions.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::Utf8Error;
 
@@ -11,10 +12,9 @@ use super::jsonl::Dumped;
 use super::plan::{Plan, is_refusal};
 use super::report::{Counts, ImportOptions, ImportProgress, ImportReport};
 use super::source::{NO_CONVERSATION, Source};
-use crate::access::Access;
-use crate::commit::{Append, Expected, Ticket};
+use crate::commit::{Expected, Ticket};
 use crate::engine::{Engine, Restored};
-use crate::error::{Context, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::event::NewEvent;
 use crate::limits::TRANSCRIPT_BYTES_MAX;
 
@@ -34,26 +34,9 @@ pub fn import_paths(
     options: &ImportOptions,
     progress: &mut dyn FnMut(ImportProgress),
 ) -> Result<ImportReport> {
-    let mut import = Import::new(engine, options);
-    let files = Files::find(paths, &mut import.report)?;
-    let mut state = ImportProgress {
-        files: files.found.len() as u64,
-        bytes: files.bytes(),
-        ..ImportProgress::default()
-    };
-    for file in &files.found {
-        state.file.clone_from(&file.path);
-        progress(state.clone());
-        let name = file.path.display().to_string();
-        match files::read(&file.path) {
-            Ok(bytes) => import.file(&name, &files::stem(&file.path), &bytes)?,
-            Err(reason) => import.unreadable(&name, reason),
-        }
-        state.files_done += 1;
-        state.bytes_done += file.bytes;
-    }
-    progress(state);
-    Ok(import.report)
+    let mut importer = Importer::new(engine, options);
+    importer.paths(paths, progress)?;
+    Ok(importer.into_report())
 }
 
 /// Imports text from elsewhere, standard input for one, like a file of that name: `name` is
@@ -67,9 +50,19 @@ pub fn import_text(
     text: &[u8],
     options: &ImportOptions,
 ) -> Result<ImportReport> {
-    let mut import = Import::new(engine, options);
-    import.file(name, name, text)?;
-    Ok(import.report)
+    Ok(import_noting(engine, name, text, options)?.0)
+}
+
+/// The same, and by session the places of messages that could not be read, counted from 0.
+pub(super) fn import_noting(
+    engine: &Engine,
+    name: &str,
+    text: &[u8],
+    options: &ImportOptions,
+) -> Result<(ImportReport, HashMap<String, Vec<usize>>)> {
+    let mut importer = Importer::new(engine, options);
+    importer.text(name, text)?;
+    Ok((importer.report, importer.unread))
 }
 
 /// Appends of one file that are under way at a time: enough for a group to fill.
@@ -78,12 +71,28 @@ const APPENDS_WAITING_MAX: usize = 256;
 /// How often an import looks at a session again that others write to.
 const TRIES_MAX: u32 = 5;
 
-struct Import<'a> {
-    engine: &'a Engine,
+/// An import of several things, of which is known what it did also where it fails.
+///
+/// ```
+/// use sessionlog::Engine;
+/// use sessionlog::transcript::{ImportOptions, Importer};
+///
+/// let options = ImportOptions::default();
+/// let mut importer = Importer::opening(Engine::in_memory, &options);
+/// importer.text("broken", b"no transcript")?; // no engine was opened for it
+/// importer.text("chat", br#"{"messages":[{"role":"user","content":"Hi"}]}"#)?;
+/// let report = importer.into_report();
+/// assert_eq!((report.recorded.sessions, report.skipped.len()), (1, 1));
+/// # Ok::<(), sessionlog::Error>(())
+/// ```
+pub struct Importer<'a> {
+    engine: Option<Engine>,
+    open: Box<dyn FnMut() -> Result<Engine> + 'a>,
     options: &'a ImportOptions,
     report: ImportReport,
     /// Appends of the current file that may not be durable yet, oldest first.
     waiting: VecDeque<Waiting>,
+    unread: HashMap<String, Vec<usize>>,
 }
 
 struct Waiting {
@@ -93,9 +102,87 @@ struct Waiting {
     tries: u32,
 }
 
-impl<'a> Import<'a> {
-    fn new(engine: &'a Engine, options: &'a ImportOptions) -> Self {
-        Self { engine, options, report: ImportReport::default(), waiting: VecDeque::new() }
+impl fmt::Debug for Importer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Importer");
+        debug.field("options", self.options).field("report", &self.report).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Importer<'a> {
+    /// An import into an engine.
+    pub fn new(engine: &Engine, options: &'a ImportOptions) -> Self {
+        let engine = engine.clone();
+        Self::opening(move || Ok(engine.clone()), options)
+    }
+
+    /// An import into an engine that is opened with the first conversation that was read, and
+    /// not at all where there is none.
+    pub fn opening(open: impl FnMut() -> Result<Engine> + 'a, options: &'a ImportOptions) -> Self {
+        let (report, waiting, unread) = Default::default();
+        Self { engine: None, open: Box::new(open), options, report, waiting, unread }
+    }
+
+    /// Imports files and folders, as [`import_paths`] does.
+    ///
+    /// # Errors
+    /// As there. What was recorded before is in the report.
+    pub fn paths(
+        &mut self,
+        paths: &[PathBuf],
+        progress: &mut dyn FnMut(ImportProgress),
+    ) -> Result<()> {
+        let files = Files::find(paths, &mut self.report)?;
+        let mut state = ImportProgress {
+            files: files.found.len() as u64,
+            bytes: files.bytes(),
+            ..ImportProgress::default()
+        };
+        for file in &files.found {
+            state.file.clone_from(&file.path);
+            progress(state.clone());
+            let name = file.path.display().to_string();
+            match files::read(&file.path) {
+                Ok(bytes) => self.whole_file(&name, &files::stem(&file.path), &bytes)?,
+                Err(reason) => self.unreadable(&name, reason),
+            }
+            state.files_done += 1;
+            state.bytes_done += file.bytes;
+        }
+        progress(state);
+        Ok(())
+    }
+
+    /// Imports text from elsewhere, as [`import_text`] does.
+    ///
+    /// # Errors
+    /// As there. What was recorded before is in the report.
+    pub fn text(&mut self, name: &str, text: &[u8]) -> Result<()> {
+        self.whole_file(name, name, text)
+    }
+
+    /// What was done so far.
+    pub fn into_report(self) -> ImportReport {
+        self.report
+    }
+
+    fn engine(&mut self) -> Result<Engine> {
+        if let Some(engine) = &self.engine {
+            return Ok(engine.clone());
+        }
+        let engine = (self.open)()?;
+        Ok(self.engine.insert(engine).clone())
+    }
+
+    /// Imports a file. Where that fails, the appends that were under way are still counted.
+    fn whole_file(&mut self, name: &str, stem: &str, bytes: &[u8]) -> Result<()> {
+        let done = self.file(name, stem, bytes);
+        for Waiting { counts, ticket, .. } in std::mem::take(&mut self.waiting) {
+            if ticket.wait().is_ok() {
+                self.report.recorded += counts;
+            }
+        }
+        done
     }
 
     fn unreadable(&mut self, name: &str, reason: impl Into<String>) {
@@ -143,8 +230,12 @@ impl<'a> Import<'a> {
             let reason = format!("the last {} events are a part of a commit", dumped.cut);
             self.report.skip(name, dumped.line, reason);
         }
-        match self.engine.restore(&dumped.events) {
-            Ok(Restored { added: 0, .. }) => self.report.unchanged += 1,
+        match self.engine()?.restore(&dumped.events, &dumped.blobs) {
+            Ok(Restored { added: 0, .. }) => {
+                let Counts { sessions, memory_users, .. } = dumped.counts(0);
+                self.report.unchanged += sessions;
+                self.report.unchanged_memory_users += memory_users;
+            }
             Ok(restored) => self.report.recorded += dumped.counts(restored.added),
             Err(error) => match error.kind() {
                 // Its parent is not here, or somebody writes to it.
@@ -169,6 +260,10 @@ impl<'a> Import<'a> {
             conversation.user_id.clone_from(&self.options.user_id);
         }
         self.report.found += conversation.counts();
+        let unread = std::mem::take(&mut conversation.unread);
+        if !unread.is_empty() {
+            self.unread.entry(conversation.session_id.clone()).or_insert(unread);
+        }
         // A session that this file already writes to is compared with what was written.
         let is_same =
             |waiting: &Waiting| waiting.conversation.session_id == conversation.session_id;
@@ -179,11 +274,12 @@ impl<'a> Import<'a> {
     }
 
     fn record(&mut self, name: &str, conversation: Conversation, tries: u32) -> Result<()> {
-        match Plan::of(self.engine, &conversation, name)? {
+        let engine = self.engine()?;
+        match Plan::of(&engine, &conversation, name)? {
             Plan::Nothing => self.report.unchanged += 1,
             Plan::Refuse(reason) => self.report.skip(name, conversation.line, reason),
             Plan::Append { expected, events, counts } => {
-                match append(self.engine, &conversation.session_id, expected, events) {
+                match append(&engine, &conversation.session_id, expected, events) {
                     Ok(ticket) => {
                         let waiting = Waiting { conversation, counts, ticket, tries };
                         self.waiting.push_back(waiting);
@@ -227,8 +323,7 @@ fn append(
     expected: Expected,
     events: Vec<NewEvent>,
 ) -> Result<Ticket> {
-    let append = Append::prepare(session_id, Access::Admin, expected, events);
-    engine.inner.append(append.with_context(|| format!("session {session_id}"))?)
+    engine.session(session_id).admin().handle().append_expecting(expected, events)
 }
 
 /// The text of a file, or why it has none.

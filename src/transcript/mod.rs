@@ -30,9 +30,11 @@ mod swe_agent;
 mod tau_bench;
 #[cfg(test)]
 mod tests;
+mod validate;
 
-pub use self::export::export;
+pub use self::export::{export, export_memories};
 pub use self::format::Format;
-pub use self::import::{import_paths, import_text};
+pub use self::import::{Importer, import_paths, import_text};
 pub use self::recorder::Recorder;
 pub use self::report::{Counts, ImportOptions, ImportProgress, ImportReport, Skipped};
+pub use self::validate::{Validated, validate_text};

@@ -58,7 +58,7 @@ fn describe(conversation: &mut Conversation, object: &mut JsonObject) {
 /// messages, each as it came.
 fn document(recorded: &Recorded) -> Result<Json> {
     let view = recorded.view();
-    let mut document = recorded.data(Format::OpenAi).unwrap_or_default();
+    let mut document = recorded.data(Format::OpenAi)?.unwrap_or_default();
     keep_id(&mut document, &view.session_id);
     // What was imported stays as it came, odd types and all, unless it was changed since.
     if view.user_id != document.get("user").and_then(user_of) {

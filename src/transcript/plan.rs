@@ -121,7 +121,7 @@ impl Plan {
 
 /// Whether an append failed because of what was in it, and not because of the database.
 pub(super) fn is_refusal(kind: &ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Invalid { .. } | ErrorKind::Limit { .. })
+    matches!(kind, ErrorKind::Invalid { .. } | ErrorKind::Limit { .. } | ErrorKind::RunState { .. })
 }
 
 /// The events of one append, as they come together.

@@ -32,6 +32,8 @@ pub struct Counts {
     pub tool_calls: u64,
     /// Messages that are the result of a tool.
     pub tool_results: u64,
+    /// Users whose memories a dump holds.
+    pub memory_users: u64,
 }
 
 impl Counts {
@@ -49,6 +51,7 @@ impl AddAssign for Counts {
         self.messages += other.messages;
         self.tool_calls += other.tool_calls;
         self.tool_results += other.tool_results;
+        self.memory_users += other.memory_users;
     }
 }
 
@@ -75,6 +78,8 @@ pub struct ImportReport {
     pub found: Counts,
     /// Sessions that were there already, whole.
     pub unchanged: u64,
+    /// Users whose memories were there already, whole.
+    pub unchanged_memory_users: u64,
     /// Records that are no messages, by their type.
     pub ignored: BTreeMap<String, u64>,
     /// What was left out: broken records, broken files, conversations that do not fit.

@@ -128,6 +128,7 @@ impl Restore {
                 first_seq: 1,
                 last_seq: seq + self.events.len() as u64,
                 model: summary.model.clone(),
+                metrics: None,
             });
         }
     }

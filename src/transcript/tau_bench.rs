@@ -55,7 +55,7 @@ fn trial(
 /// Writes a session as a trial. One that was never a trial becomes the only trial of a task of
 /// its own name.
 fn document(recorded: &Recorded) -> Result<Json> {
-    let mut trial = recorded.data(Format::TauBench).unwrap_or_else(|| {
+    let mut trial = recorded.data(Format::TauBench)?.unwrap_or_else(|| {
         let mut trial = JsonObject::default();
         trial.set("task_id", Json::string(&recorded.view().session_id));
         trial.set("trial", Json::from(serde_json::Value::from(0)));

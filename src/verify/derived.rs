@@ -8,7 +8,7 @@ use crate::event::{Event, EventBody, RunStatus};
 use crate::id::{Digest, EventId};
 use crate::index::{Entry, Lineage, NumberedRun, RunRecord, Timeline, last_rewind};
 use crate::log::{Log, Order, PageLimit, Record, Scan, key};
-use crate::message::{Role, check_anthropic, check_openai, to_anthropic, to_openai};
+use crate::message::{Role, Rule, check_anthropic, check_openai, to_anthropic, to_openai};
 use crate::projection::{RunCount, SessionView, Window};
 use crate::{replay, stream};
 
@@ -23,10 +23,17 @@ pub(super) struct Derived {
     /// What is known of the runs that count.
     runs: BTreeMap<Digest, RunRecord>,
     ids: BTreeMap<EventId, u64>,
+    /// Those among them that somebody gave, so that they are indexed.
+    given: BTreeMap<EventId, u64>,
+    /// Whether anything says what is kept.
+    has_policies: bool,
+    /// Whether a run says for itself what is kept.
+    has_run_policies: bool,
 }
 
 /// The classes of [`Derived::records`].
-const CLASSES: [(key::Class, &str); 4] = [
+const CLASSES: [(key::Class, &str); 5] = [
+    (key::Class::Source, "the index of what memories came from is wrong"),
     (key::Class::Run, "the index of runs is wrong"),
     (key::Class::RunNumber, "the numbers of runs are wrong"),
     (key::Class::SystemMessage, "the index of system messages is wrong"),
@@ -44,7 +51,18 @@ impl Derived {
     ) -> Result<()> {
         let (session, seq) = (lineage.own(), event.seq);
         self.ids.insert(event.id, seq);
+        if !event.id.is_made_at(event.recorded_at_us, event.position) {
+            self.given.insert(event.id, seq);
+        }
+        self.has_policies |= matches!(event.body, EventBody::PolicySet(_));
         match &event.body {
+            EventBody::Deleted(_) => {
+                self.runs.clear();
+                // They went with what they stand for.
+                self.given.clear();
+                self.records.insert(key::rewind(session, seq), 0_u64.to_le_bytes().to_vec());
+            }
+            EventBody::PolicySet(_) => self.has_run_policies |= !event.run.is_none(),
             EventBody::RewoundTo(rewound) => {
                 self.runs.clear();
                 self.records.insert(key::rewind(session, seq), rewound.seq.to_le_bytes().to_vec());
@@ -74,6 +92,12 @@ impl Derived {
                 let mut record = self.run(log, lineage, event)?;
                 record.change(finished.status, seq)?;
                 self.write_run(session, event, record);
+            }
+            EventBody::MemoryUpserted(upserted) => {
+                if let Some(source) = &upserted.source {
+                    let place = [&upserted.source_stream[..], &source.seq.to_le_bytes()].concat();
+                    self.records.insert(key::source(session, seq), place);
+                }
             }
             EventBody::MessageAdded(added)
                 if added.message.role == Role::System
@@ -119,7 +143,13 @@ impl Derived {
         check_entry(&**log, lineage, entry, view, &mut note)?;
         let rewinds =
             self.records.keys().any(|key| key.first() == Some(&(key::Class::Rewind as u8)));
-        if rewinds && !lineage.has_rewinds() {
+        if self.has_run_policies && entry.is_some_and(|entry| !entry.has_run_policies) {
+            note("the catalog does not say that a run says what is kept");
+        }
+        if self.has_policies && log.get(&key::policies())?.is_none() {
+            note("the log does not say that anything says what is kept");
+        }
+        if rewinds && entry.is_some() && !lineage.has_rewinds() {
             note("the catalog does not say that it went back");
         }
         for (class, problem) in CLASSES {
@@ -137,13 +167,15 @@ impl Derived {
             note("the index of runs under way is wrong");
         }
         // Not every event is indexed by its id, but what is must lead to it.
-        let ids: BTreeMap<_, _> = self
-            .ids
-            .into_iter()
-            .map(|(id, seq)| (key::event_id(session, id), seq.to_le_bytes().to_vec()))
-            .collect();
+        let keyed = |ids: BTreeMap<EventId, u64>| -> BTreeMap<Vec<u8>, Vec<u8>> {
+            let ids = ids.into_iter();
+            ids.map(|(id, seq)| (key::event_id(session, id), seq.to_le_bytes().to_vec())).collect()
+        };
+        let (ids, given) = (keyed(self.ids), keyed(self.given));
         let stored_ids = stored(&**log, key::Class::EventId, session)?;
-        if !stored_ids.iter().all(|(key, seq)| ids.get(key) == Some(seq)) {
+        if !stored_ids.iter().all(|(key, seq)| ids.get(key) == Some(seq))
+            || !given.keys().all(|id| stored_ids.contains_key(id))
+        {
             note("the index of event ids is wrong");
         }
         if let Some(seq) = snapshot_ahead(&**log, session, view.seq)? {
@@ -173,7 +205,10 @@ pub(super) fn check_history(
         ("Anthropic", check_anthropic(&to_anthropic(&messages))),
     ];
     for (provider, result) in found {
-        if let Err(reason) = result {
+        // A session in which the person said nothing has nothing to send.
+        if let Err(reason) = result
+            && reason.rule != Rule::NotEmpty
+        {
             tell(format!("its history is not legal for {provider}: {reason}"));
         }
     }
@@ -187,16 +222,20 @@ fn check_entry(
     note: &mut dyn FnMut(&str),
 ) -> Result<()> {
     let Some(entry) = entry else {
-        note("the catalog does not list it");
+        // Nothing is left of one that was deleted, and not begun again.
+        if !view.session_id.is_empty() || view.seq == 0 {
+            note("the catalog does not list it");
+        }
         return Ok(());
     };
     let agrees = entry.session_id == view.session_id
-        && Digest::of_session(&entry.session_id) == lineage.own()
+        && entry.stream().key() == lineage.own()
         && (entry.forked_from.is_some() || entry.ancestors.is_empty())
         && entry.session_type == view.session_type
         && entry.user_id == view.user_id
         && (&entry.agent_id, &entry.team_id, &entry.workflow_id)
             == (&view.agent_id, &view.team_id, &view.workflow_id)
+        && entry.policy == view.policy
         && entry.name == view.name
         && entry.created_at_us == view.created_at_us
         && entry.touched_at_us <= view.updated_at_us
@@ -206,7 +245,11 @@ fn check_entry(
     }
     let Some(forked) = &entry.forked_from else { return Ok(()) };
     let parent = Digest::of_session(&forked.session_id);
-    let parent_entry = Entry::load(log, parent)?;
+    // One that began again is another session than the one that was forked.
+    let parent_entry = Entry::load(log, parent)?.filter(|entry| entry.first_seq <= forked.seq);
+    if parent_entry.as_ref().is_some_and(|parent| parent.first_seq != entry.first_seq) {
+        note("the catalog does not say where what it shares begins");
+    }
     let has_shared_rewinds = match &parent_entry {
         Some(entry) => last_rewind(log, &entry.lineage(parent), forked.seq)?.is_some(),
         None => false,

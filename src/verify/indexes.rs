@@ -8,7 +8,7 @@ use super::log::Ends;
 use crate::bytes::Reader;
 use crate::error::Result;
 use crate::id::Digest;
-use crate::index::{Entry, GroupRecord};
+use crate::index::{Entry, GroupRecord, source_of};
 use crate::log::{Log, Order, Record, Scan, key};
 
 /// Compares the catalog with its indexes and counts; returns its entries.
@@ -42,6 +42,7 @@ pub(super) fn check(
     if !stored.eq(forks) {
         found.add(None, None, "the index of forks is wrong");
     }
+    strangers(log, ends, &mut found)?;
     let last_position = GroupRecord::last(&**log)?.map_or(0, |(_, position)| position);
     if last_position == published {
         report.problems.append(&mut found.problems);
@@ -93,12 +94,83 @@ fn entries(
                 );
             }
             Ok(entry) => {
+                // A member under another name would be left out without a word.
+                if entry.to_bytes() != record.value {
+                    let session_id = Some(entry.session_id.clone());
+                    report.add(session_id, None, "the catalog's entry is not as it is written");
+                }
                 entries.insert(session, entry);
             }
             Err(error) => report.add(Some(session.to_string()), None, error.to_string()),
         }
     }
     Ok(entries)
+}
+
+/// The classes whose keys begin with a session. What stands there of a session that has events is
+/// for that session's own check.
+const OF_SESSIONS: [key::Class; 12] = [
+    key::Class::EventId,
+    key::Class::Run,
+    key::Class::RunNumber,
+    key::Class::OpenRun,
+    key::Class::SystemMessage,
+    key::Class::Rewind,
+    key::Class::Snapshot,
+    key::Class::Receipt,
+    key::Class::Purge,
+    key::Class::Sharer,
+    key::Class::Attachment,
+    key::Class::Source,
+];
+
+/// Records about sessions that are not there, and uses of blobs that no event is said to make.
+fn strangers(log: &Arc<dyn Log>, ends: &Ends, report: &mut Report) -> Result<()> {
+    for class in OF_SESSIONS {
+        for record in Scan::new(&**log, key::class_range(class, Order::Ascending)) {
+            let key = record?.key;
+            let session = Digest(Reader::new(key.get(1..).unwrap_or_default()).array()?);
+            if !ends.contains_key(&session) {
+                let problem =
+                    format!("a record of class {:?} is of no session", class as u8 as char);
+                report.add(Some(session.to_string()), None, problem);
+            }
+        }
+    }
+    sources(log, report)?;
+    for record in Scan::new(&**log, key::class_range(key::Class::Blob, Order::Ascending)) {
+        let key = record?.key;
+        let (session, seq) = key::parse_blob_use(&key)?;
+        let names = log.get(&key::attachment(session, seq))?.unwrap_or_default();
+        let name = key.get(1..33).unwrap_or_default();
+        if !names.chunks(32).any(|it| it == name) {
+            report.add(
+                Some(session.to_string()),
+                Some(seq),
+                "a blob is said to be used by it, and it does not say so",
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What a message is said to have taught is said of the memories too, and the other way round.
+fn sources(log: &Arc<dyn Log>, report: &mut Report) -> Result<()> {
+    let mut learned = 0_u64;
+    for record in Scan::new(&**log, key::class_range(key::Class::Learned, Order::Ascending)) {
+        let [message, (memories, seq)] = key::parse_learned(&record?.key)?;
+        learned += 1;
+        if source_of(&**log, memories, seq)? != Some(message) {
+            let problem = "a memory is said to have come from a message, and does not say so";
+            report.add(Some(memories.to_string()), Some(seq), problem);
+        }
+    }
+    let mut sources = Scan::new(&**log, key::class_range(key::Class::Source, Order::Ascending));
+    let sources = sources.try_fold(0_u64, |count, record| record.map(|_| count + 1))?;
+    if sources > learned {
+        report.add(None, None, "a message does not know of the memory that came from it");
+    }
+    Ok(())
 }
 
 fn records(log: &Arc<dyn Log>, class: key::Class) -> Result<Vec<Record>> {

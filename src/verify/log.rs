@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Progress, Report};
-use crate::codec::{Frame, GroupLink, Link, decode, group_link};
-use crate::error::Result;
-use crate::event::EventBody;
+use crate::codec::{Frame, GroupLink, Link, group_link};
+use crate::error::{Error, Result};
+use crate::event::EventKind;
 use crate::id::Digest;
 use crate::index::GroupRecord;
 use crate::log::{Log, Order, Scan, key};
@@ -22,8 +22,14 @@ pub(super) fn check(
     report: &mut Report,
     progress: &mut Progress<'_>,
 ) -> Result<Ends> {
-    let mut walk =
-        Walk { log, report, ends: BTreeMap::new(), next_position: 1, link: GroupLink::START };
+    let link = match log_id(&**log) {
+        Ok(log_id) => GroupLink::start(log_id),
+        Err(error) => {
+            report.add(None, None, format!("the database's own record: {error}"));
+            GroupLink::start([0; 16])
+        }
+    };
+    let mut walk = Walk { log, report, ends: BTreeMap::new(), next_position: 1, link };
     for record in Scan::new(&**log, key::class_range(key::Class::Group, Order::Ascending)) {
         let record = record?;
         let first_position = key::parse_group(&record.key)?;
@@ -41,6 +47,18 @@ pub(super) fn check(
     report.events = counted;
     unlisted_frames(log, &ends, published, report)?;
     Ok(ends)
+}
+
+/// Which log the database says it is.
+fn log_id(log: &dyn Log) -> Result<[u8; 16]> {
+    let bytes = log.get(&key::meta())?.ok_or_else(|| Error::corrupt("it is missing"))?;
+    let meta: serde_json::Value =
+        serde_json::from_slice(&bytes).map_err(|error| Error::corrupt(error.to_string()))?;
+    let text = meta.get("log_id").and_then(serde_json::Value::as_str).unwrap_or_default();
+    match uuid::Uuid::try_parse(text) {
+        Ok(log_id) if log_id.to_string() == text => Ok(log_id.into_bytes()),
+        _ => Err(Error::corrupt("the log id is no uuid")),
+    }
 }
 
 struct Walk<'a> {
@@ -71,13 +89,35 @@ impl Walk<'_> {
             let link = self.commit(*session, *first_seq, u64::from(*events))?;
             links.push((*session, *first_seq, *events, link));
         }
-        if group_link(self.link, first_position, links) != group.link {
-            self.report.add(None, None, format!("{place}: it does not follow from what it holds"));
+        if group_link(self.link, first_position, links.iter().copied()) != group.link {
+            let problem = if self.is_of_another(first_position, &links, group.link)? {
+                String::from("the database's own record names another log than its events do")
+            } else {
+                format!("{place}: it does not follow from what it holds")
+            };
+            self.report.add(None, None, problem);
         }
         // From here on the chain is measured against what is stored, so that one fault is
         // reported once.
         self.link = group.link;
         Ok(())
+    }
+
+    /// Whether the first group follows from the log that its first event was written to, which is
+    /// then not the one that the database says it is.
+    fn is_of_another(
+        &self,
+        first_position: u64,
+        links: &[(Digest, u64, u32, Link)],
+        wanted: GroupLink,
+    ) -> Result<bool> {
+        let Some((session, seq, ..)) = links.first().filter(|_| first_position == 1) else {
+            return Ok(false);
+        };
+        let bytes = self.log.get(&key::frame(*session, *seq))?.unwrap_or_default();
+        let Ok(frame) = Frame::parse(&bytes) else { return Ok(false) };
+        let start = GroupLink::start(frame.header.log_id);
+        Ok(group_link(start, first_position, links.iter().copied()) == wanted)
     }
 
     /// Checks that the events of a commit are where its group says; returns the last link.
@@ -118,11 +158,10 @@ impl Walk<'_> {
     /// The first seq of a session's own: 1, unless it begins as a fork there.
     fn first_seq(&self, session: Digest, first_seq: u64) -> Result<u64> {
         let Some(bytes) = self.log.get(&key::frame(session, first_seq))? else { return Ok(1) };
-        let event = Frame::open(&bytes, session, first_seq).and_then(|frame| decode(&frame));
-        Ok(match event.map(|event| event.body) {
-            Ok(EventBody::ForkedFrom(forked)) => forked.seq.saturating_add(1),
-            _ => 1,
-        })
+        // By its header: where the session was deleted, the body is gone.
+        let is_fork = Frame::open(&bytes, session, first_seq)
+            .is_ok_and(|frame| frame.header.kind == EventKind::ForkedFrom as u16);
+        Ok(if is_fork { first_seq } else { 1 })
     }
 }
 

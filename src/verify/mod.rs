@@ -1,22 +1,29 @@
 //! Checks everything that is stored against everything else that is stored.
 //!
 //! What it cannot show: a log that was rewritten whole, by someone who could write all of it.
-//! Keep the link of a session's last event elsewhere to show that too.
+//! A link that was kept elsewhere shows that too.
 
 mod derived;
+mod head;
 mod indexes;
+mod kept;
 mod log;
+mod media;
 mod session;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
+
+pub use self::head::{HeadFound, LogHead};
+pub(crate) use self::head::{Kept, link_at, of_log};
 
 use crate::error::{Error, Result};
 use crate::id::Digest;
 use crate::index::Entry;
 use crate::log::Log;
+use crate::media::MediaStore;
 use crate::stream;
 
 /// What a check found.
@@ -30,6 +37,18 @@ pub struct Report {
     pub events: u64,
     /// What is wrong, in the order it was found.
     pub problems: Vec<Problem>,
+    /// Where the link stands that was asked for. It says that nothing up to there was changed
+    /// only where `ok` says that the chain holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head: Option<HeadFound>,
+    /// The link of the last event of each session that was named, to be kept. Only where nothing
+    /// is wrong.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub heads: BTreeMap<String, String>,
+    /// The end of the log's chain, to be kept, where the whole log was checked. Only where
+    /// nothing is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_head: Option<LogHead>,
 }
 
 /// One thing that is wrong.
@@ -69,13 +88,16 @@ impl Report {
     }
 }
 
-/// Checks the whole log.
+/// Checks the whole log, the memories of users too.
 ///
-/// `mark` is the position that the log is known to have reached, where that is not `published`.
+/// `mark` is the position that the log is known to have reached, where that is not `published`,
+/// and `kept` a link that must be one of a group.
 pub(crate) fn all(
     log: &Arc<dyn Log>,
+    media: &MediaStore,
     published: u64,
     mark: Option<u64>,
+    kept: Option<Kept>,
     progress: &mut Progress<'_>,
 ) -> Result<Report> {
     let mut report = Report::default();
@@ -85,19 +107,29 @@ pub(crate) fn all(
     }
     let ends = log::check(log, published, &mut report, progress)?;
     let entries = indexes::check(log, &ends, published, &mut report)?;
-    for (session, (_, last_seq)) in &ends {
+    for (session, own) in &ends {
         let entry = entries.get(session);
-        report.sessions += 1;
-        session::check(log, *session, *last_seq, entry, &mut report)?;
+        report.sessions += u64::from(entry.is_some_and(|entry| !entry.is_memories()));
+        session::check(log, media, *session, *own, entry, &mut report)?;
+    }
+    media::check(log, media, &|_| true, &mut report)?;
+    if let Some(kept) = kept {
+        head::find_group(log, kept, published, &mut report)?;
+    }
+    if report.problems.is_empty() {
+        report.log_head = of_log(&**log, published)?;
     }
     Ok(report.finish())
 }
 
-/// Checks some sessions, and those that hold a part of their events.
+/// Checks some sessions, and those that hold a part of their events. A link that is `kept` must
+/// be one of an event of each.
 pub(crate) fn sessions(
     log: &Arc<dyn Log>,
+    media: &MediaStore,
     session_ids: &[String],
     published: u64,
+    kept: Option<Kept>,
 ) -> Result<Report> {
     let mut report = Report::default();
     let mut checked = BTreeSet::new();
@@ -111,18 +143,35 @@ pub(crate) fn sessions(
         let ancestors: Vec<_> = ancestors.map(|ancestor| ancestor.stream).collect();
         for session in ancestors.into_iter().chain([session]) {
             if checked.insert(session) {
-                one(log, session, published, &mut report)?;
+                one(log, media, session, published, &mut report)?;
             }
+        }
+        if let Some(kept) = kept {
+            head::find_event(log, session_id, kept, published, &mut report)?;
+        }
+    }
+    media::check(log, media, &|session| checked.contains(&session), &mut report)?;
+    if report.problems.is_empty() {
+        for session_id in session_ids {
+            let link = head::of_session(&**log, session_id, published)?;
+            report.heads.insert(session_id.clone(), link);
         }
     }
     Ok(report.finish())
 }
 
-fn one(log: &Arc<dyn Log>, session: Digest, published: u64, report: &mut Report) -> Result<()> {
+fn one(
+    log: &Arc<dyn Log>,
+    media: &MediaStore,
+    session: Digest,
+    published: u64,
+    report: &mut Report,
+) -> Result<()> {
     let last_seq = stream::head_seq(&**log, session, published)?;
     let entry = Entry::load(&**log, session)?;
     let shared = entry.as_ref().map_or(0, |entry| entry.lineage(session).shared_seq());
     report.sessions += 1;
     report.events += last_seq.saturating_sub(shared);
-    session::check(log, session, last_seq, entry.as_ref(), report)
+    let first_seq = stream::first_seq(&**log, session)?.unwrap_or(shared + 1).min(shared + 1);
+    session::check(log, media, session, (first_seq, last_seq), entry.as_ref(), report)
 }

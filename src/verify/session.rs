@@ -5,57 +5,93 @@ use std::sync::Arc;
 
 use super::Report;
 use super::derived::{self, Derived};
+use super::{kept, media};
 use crate::codec::{self, BodyForm, Frame, Link};
+use crate::commit::named_by;
 use crate::error::Result;
 use crate::event::{Event, EventBody, ForkedFrom, RewoundTo};
 use crate::id::Digest;
-use crate::index::{Entry, Lineage, Rewind};
+use crate::index::{Entry, Lineage, Rewind, former_lineage};
 use crate::log::{Log, Order, Scan, key};
+use crate::media::MediaStore;
 use crate::projection::{Projection, SessionView};
 use crate::snapshot::Snapshot;
 
 /// Checks the session's own events. What a fork shares is for the session that holds it.
 pub(super) fn check(
     log: &Arc<dyn Log>,
+    media: &MediaStore,
     session: Digest,
-    last_seq: u64,
+    (first_seq, last_seq): (u64, u64),
     entry: Option<&Entry>,
     report: &mut Report,
 ) -> Result<()> {
-    let name = entry.map_or_else(|| session.to_string(), |entry| entry.session_id.clone());
-    let lineage = entry.map_or_else(|| Lineage::new(session), |entry| entry.lineage(session));
+    let (name, prefix) = match entry {
+        Some(entry) if entry.is_memories() => (None, format!("{}: ", entry.stream())),
+        Some(entry) => (Some(entry.session_id.clone()), String::new()),
+        None => (Some(session.to_string()), String::new()),
+    };
+    let lineage = lineage_at(&**log, session, first_seq, entry)?;
     let mut check = Check {
         log,
+        media,
         session,
+        entry,
         name,
+        prefix,
         report,
         link: Link::START,
         view: SessionView::default(),
         derived: Derived::default(),
         replaced: BTreeMap::new(),
         named: BTreeMap::new(),
+        deleted_at: 0,
+        ended_at: 0,
         is_whole: true,
         recorded_at_us: i64::MIN,
         lineage,
     };
-    check.begin();
-    check.events(last_seq)?;
+    check.begin(first_seq)?;
+    check.events(first_seq, last_seq)?;
     check.replacements();
+    check.beginning();
     // What was derived can only be compared with a session that is all there.
     if check.is_whole {
-        let Check { log, lineage, view, derived, name, report, .. } = check;
-        let mut tell = |problem| report.add(Some(name.clone()), None, problem);
+        let Check { log, entry, lineage, view, derived, name, prefix, report, .. } = check;
+        let mut tell =
+            |problem: String| report.add(name.clone(), None, format!("{prefix}{problem}"));
         derived.check(log, &lineage, entry, &view, &mut tell)?;
-        derived::check_history(log, &lineage, last_seq, &mut tell);
+        kept::check(log, session, entry, &mut tell)?;
+        if entry.is_some() {
+            derived::check_history(log, &lineage, last_seq, &mut tell);
+        }
     }
     Ok(())
 }
 
+/// Where the events lie of which one stands at a seq of a stream. What a fork shares of a session
+/// that was deleted, nobody says but the fork.
+fn lineage_at(log: &dyn Log, session: Digest, seq: u64, entry: Option<&Entry>) -> Result<Lineage> {
+    if let Some(entry) = entry
+        && entry.first_seq <= seq
+    {
+        return Ok(entry.lineage(session));
+    }
+    let former = former_lineage(log, session, seq)?;
+    Ok(former.unwrap_or_else(|| Lineage::new(session)))
+}
+
 struct Check<'a> {
     log: &'a Arc<dyn Log>,
+    media: &'a MediaStore,
     session: Digest,
-    name: String,
+    entry: Option<&'a Entry>,
+    /// The session's id, or what is known of it; `None` for a user's memories.
+    name: Option<String>,
+    /// Whose memories they are, in front of what is wrong with them.
+    prefix: String,
     report: &'a mut Report,
+    /// Of what stands where the walk is: another session may have been deleted before it.
     lineage: Lineage,
     link: Link,
     view: SessionView,
@@ -63,15 +99,20 @@ struct Check<'a> {
     derived: Derived,
     /// Bodies that are not the ones their headers commit to: what stands there now, if anything.
     replaced: BTreeMap<u64, Option<[u8; 32]>>,
-    /// What events of compaction and erasure say stands there.
+    /// What events of compaction and erasure say stands there; the last one counts.
     named: BTreeMap<u64, Option<[u8; 32]>>,
+    /// The seq of the last deletion: what is before it may be gone.
+    deleted_at: u64,
+    /// The last seq that belongs to no session any more; 0 where none was deleted.
+    ended_at: u64,
     is_whole: bool,
     recorded_at_us: i64,
 }
 
 impl Check<'_> {
     fn problem(&mut self, seq: Option<u64>, problem: impl Into<String>) {
-        self.report.add(Some(self.name.clone()), seq, problem);
+        let problem = format!("{}{}", self.prefix, problem.into());
+        self.report.add(self.name.clone(), seq, problem);
     }
 
     fn broken(&mut self, seq: u64, problem: impl Into<String>) {
@@ -80,17 +121,26 @@ impl Check<'_> {
     }
 
     /// A fork goes on from what it shares.
-    fn begin(&mut self) {
+    fn begin(&mut self, first_seq: u64) -> Result<()> {
+        if self.lineage.shared_seq() + 1 != first_seq {
+            // A fork that was deleted: nobody knows any more what it shared.
+            let bytes = self.log.get(&key::frame(self.session, first_seq))?.unwrap_or_default();
+            if let Ok(frame) = Frame::parse(&bytes) {
+                self.link = frame.header.previous;
+            }
+            return Ok(());
+        }
         let shared = self.lineage.shared_seq();
         match Snapshot::at(self.log, &self.lineage, shared) {
             Ok(there) => (self.view, self.link) = (there.view, there.link),
             Err(error) => self.broken(shared, format!("the shared part cannot be read: {error}")),
         }
+        Ok(())
     }
 
     /// Walks the stored frames, so that a gap is one problem however wide it is.
-    fn events(&mut self, last_seq: u64) -> Result<()> {
-        let mut next_seq = self.lineage.shared_seq() + 1;
+    fn events(&mut self, first_seq: u64, last_seq: u64) -> Result<()> {
+        let mut next_seq = first_seq;
         let class = key::Class::Frame;
         let range = key::seqs(class, self.session, next_seq, last_seq, Order::Ascending);
         for record in Scan::new(&**self.log, range) {
@@ -142,7 +192,6 @@ impl Check<'_> {
             }
             BodyForm::Removed => {
                 self.replaced.insert(seq, None);
-                return Ok(());
             }
         }
         match codec::decode(&frame) {
@@ -153,21 +202,33 @@ impl Check<'_> {
     }
 
     fn fold(&mut self, event: &Event) -> Result<()> {
+        let (log, lineage) = (&**self.log, &self.lineage);
+        if let Some(problem) = media::check_references(log, self.media, lineage, event)? {
+            self.problem(Some(event.seq), problem);
+        }
         match &event.body {
             EventBody::RewoundTo(rewound) => self.go_back(event.seq, rewound),
             EventBody::ForkedFrom(forked) => self.check_fork(event.seq, forked),
-            EventBody::Compacted(compacted) => {
-                let removed = compacted.removed.iter();
-                self.named.extend(removed.map(|removed| (removed.seq, removed.replacement)));
+            EventBody::Deleted(_) => self.deleted_at = event.seq,
+            body => {
+                let named = named_by(body).iter();
+                self.named.extend(named.map(|removed| (removed.seq, removed.replacement)));
             }
-            EventBody::Erased(erased) => {
-                self.named.extend(erased.seqs.iter().map(|seq| (*seq, None)));
-            }
-            _ => {}
         }
         self.view.apply(event);
         if let Err(error) = self.derived.take(&**self.log, &self.lineage, event, &self.view) {
             self.problem(Some(event.seq), error.to_string());
+        }
+        // What is erased of a session that was deleted is told behind the deletion.
+        let is_between = event.seq == self.ended_at + 1 && self.ended_at > 0;
+        let is_end = match event.body {
+            EventBody::Deleted(_) => true,
+            EventBody::Erased(_) => is_between,
+            _ => false,
+        };
+        if is_end {
+            self.ended_at = event.seq;
+            self.lineage = lineage_at(&**self.log, self.session, event.seq + 1, self.entry)?;
         }
         self.snapshot(event.seq)
     }
@@ -215,12 +276,27 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// A session begins behind the last one that was deleted under its id; a fork begins where its parent does.
+    fn beginning(&mut self) {
+        let Some(entry) = self.entry else { return };
+        if entry.ancestors.is_empty() && entry.first_seq != self.ended_at + 1 {
+            self.problem(None, "the catalog does not say where it begins");
+        }
+    }
+
     /// A body may differ from the one its header commits to only if an event says so.
     fn replacements(&mut self) {
-        for (seq, present) in std::mem::take(&mut self.replaced) {
-            if self.named.get(&seq) != Some(&present) {
+        let replaced = std::mem::take(&mut self.replaced);
+        for (seq, present) in &replaced {
+            let is_deleted = *seq < self.deleted_at && present.is_none();
+            if !is_deleted && self.named.get(seq) != Some(present) {
                 let what = if present.is_some() { "replaced" } else { "removed" };
-                self.broken(seq, format!("the body was {what}, and no event says so"));
+                self.broken(*seq, format!("the body was {what}, and no event says so"));
+            }
+        }
+        for seq in std::mem::take(&mut self.named).into_keys() {
+            if seq >= self.deleted_at && !replaced.contains_key(&seq) {
+                self.broken(seq, "an event says that the body was replaced, and it was not");
             }
         }
     }

@@ -3,7 +3,9 @@
 
 use std::path::Path;
 
-use crate::disk::{Mount, image_directory, make_image, run, text};
+use sessionlog::{Engine, Message, Metrics};
+
+use crate::disk::{Images, Mount, lacking, make_image, may_mount, run, text};
 use crate::writer::{Acknowledged, Ending, Writer, check};
 
 /// Whoever wrote when it failed was told where, and everyone after that to open it again.
@@ -45,25 +47,64 @@ fn fill(mount: &Mount, notes: &Path, value_bytes: usize) {
 
 #[test]
 fn a_full_disk_loses_nothing_and_goes_on_when_there_is_room() {
-    let directory = image_directory();
-    let (image, notes) = (directory.path().join("disk"), directory.path().join("notes"));
-    if let Some(mount) = Mount::memory(56, directory.path().join("memory")) {
-        for value_bytes in [5_000, 300_000] {
-            fill(&mount, &notes, value_bytes);
-        }
-    } else {
+    if !may_mount() {
         eprintln!("skipped: a full disk needs root");
+        return;
+    }
+    let images = Images::new();
+    let (image, notes) = (images.path().join("disk"), images.path().join("notes"));
+    let mount = Mount::memory(56, images.path().join("memory"));
+    for value_bytes in [5_000, 300_000] {
+        fill(&mount, &notes, value_bytes);
+    }
+    drop(mount);
+    if let Some(lacking) = lacking() {
+        eprintln!("skipped: a full ext4 needs {lacking}");
+        return;
     }
     // Here blocks are given out late, when the file system writes by itself.
-    if make_image(&image, 110)
-        && let Some(mount) = Mount::image(&image, directory.path().join("mount"))
-    {
-        for value_bytes in [16_000, 3_000_000] {
-            fill(&mount, &notes, value_bytes);
-        }
-    } else {
-        eprintln!("skipped: a full ext4 needs root, mkfs.ext4 and loop devices");
+    make_image(&image, 110);
+    let mount = Mount::image(&image, images.path().join("mount"));
+    for value_bytes in [16_000, 3_000_000] {
+        fill(&mount, &notes, value_bytes);
     }
+}
+
+/// A copy needs room that is not there; the database is as it was, and the room is free again.
+#[test]
+fn a_rewrite_on_a_full_disk_leaves_the_database_as_it_was() {
+    if !may_mount() {
+        eprintln!("skipped: a full disk needs root");
+        return;
+    }
+    let images = Images::new();
+    let mount = Mount::memory(40, images.path().join("memory"));
+    let (ballast, database) = (mount.directory.join("ballast"), mount.directory.join("full.db"));
+    let session = Engine::open(&database).unwrap().session("s").open().unwrap();
+    for number in 0..40 {
+        let messages = [Message::user(format!("{number} ").repeat(50_000))];
+        session.record_run(messages, Metrics::default()).unwrap().wait().unwrap();
+    }
+    drop(session);
+    let check = || {
+        let engine = Engine::open(&database).unwrap();
+        assert!(engine.verify().unwrap().ok);
+        let session = engine.session("s").open_existing().unwrap();
+        assert_eq!(session.view().unwrap().message_count, 40);
+    };
+    for room_bytes in [0, 100_000, 3_000_000] {
+        std::fs::write(&ballast, vec![1; 40 << 20]).unwrap_err();
+        let filled = std::fs::metadata(&ballast).unwrap().len();
+        let shorter = std::fs::OpenOptions::new().write(true).open(&ballast);
+        shorter.unwrap().set_len(filled - room_bytes).unwrap();
+        let error = Engine::rewrite(&database).unwrap_err();
+        assert!(error.to_string().contains(text(&database)), "{error}");
+        std::fs::remove_file(&ballast).unwrap();
+        assert!(!database.join("rewritten").exists());
+        check();
+    }
+    Engine::rewrite(&database).unwrap();
+    check();
 }
 
 #[test]

@@ -8,10 +8,10 @@
 //! two calls of the writer into the kernel, or into what the kernel writes by itself, not into
 //! the middle of one sync.
 
-use tempfile::TempDir;
+use std::path::Path;
 
-use crate::disk::{Mount, copy_image, image_directory, make_image};
-use crate::writer::{Acknowledged, Writer, check};
+use crate::disk::{Images, Mount, copy_image, lacking, make_image};
+use crate::writer::{Acknowledged, REWRITES, VOLATILE, Writer, check, check_among_volatile};
 use crate::{VALUE_BYTES, random_moment, rounds};
 
 /// When the power fails.
@@ -24,38 +24,52 @@ enum Moment {
 }
 
 /// A disk that databases are written to, and cut.
-struct Disk {
+pub(crate) struct Disk {
     /// Dropped first: a directory that something is mounted in cannot be removed.
     mount: Mount,
-    directory: TempDir,
+    images: Images,
 }
 
 impl Disk {
-    /// `None` where there is no root, no `mkfs.ext4` or no loop device.
-    fn new(megabytes: u32) -> Option<Self> {
-        let directory = image_directory();
-        let image = directory.path().join("disk");
-        if !make_image(&image, megabytes) {
+    /// `None`, and a word about it, where there is no root, no `mkfs.ext4` or no loop device at
+    /// all. Where there are, the cuts are made, or the test fails.
+    pub(crate) fn new(megabytes: u32) -> Option<Self> {
+        if let Some(lacking) = lacking() {
+            eprintln!("skipped: a power cut needs {lacking}");
             return None;
         }
-        let mount = Mount::image(&image, directory.path().join("mount"))?;
-        Some(Self { mount, directory })
+        let images = Images::new();
+        let image = images.path().join("disk");
+        make_image(&image, megabytes);
+        let mount = Mount::image(&image, images.path().join("mount"));
+        Some(Self { mount, images })
     }
 
-    fn start(&self, name: &str, value_bytes: usize) -> Writer {
+    pub(crate) fn start(&self, name: &str, value_bytes: usize) -> Writer {
         let database = self.mount.directory.join(name);
-        Writer::start(&database, value_bytes, &self.directory.path().join("notes"))
+        Writer::start(&database, value_bytes, &self.images.path().join("notes"))
+    }
+
+    /// What the writer has noted.
+    pub(crate) fn notes(&self) -> String {
+        std::fs::read_to_string(self.images.path().join("notes")).unwrap()
     }
 
     /// Stops the writer and checks what is on disk then.
     fn cut(&self, name: &str, writer: &mut Writer, acknowledged: &mut Acknowledged) {
         writer.stop();
         writer.drain(acknowledged);
-        let paths = ["disk", "copy", "after"].map(|name| self.directory.path().join(name));
+        self.cut_and(writer, |after| check(&after.join(name), acknowledged));
+    }
+
+    /// Stops the writer and looks at what is on disk then.
+    pub(crate) fn cut_and(&self, writer: &Writer, check: impl FnOnce(&Path)) {
+        writer.stop();
+        let paths = ["disk", "copy", "after"].map(|name| self.images.path().join(name));
         let [image, copy, after] = paths;
         copy_image(&image, &copy);
-        let after = Mount::image(&copy, after).unwrap();
-        check(&after.directory.join(name), acknowledged);
+        let after = Mount::image(&copy, after);
+        check(&after.directory);
     }
 
     /// Cuts databases that were just made, one cut each.
@@ -96,10 +110,7 @@ impl Disk {
 
 /// Spreads the cuts over every size of value, and over new and warm databases.
 fn cut_all(moment: Moment) {
-    let Some(disk) = Disk::new(640) else {
-        eprintln!("skipped: a power cut needs root, mkfs.ext4 and loop devices");
-        return;
-    };
+    let Some(disk) = Disk::new(640) else { return };
     // Half of all cuts are of each kind of moment.
     let cuts = rounds(20).div_ceil(4 * VALUE_BYTES.len());
     for value_bytes in VALUE_BYTES {
@@ -117,4 +128,47 @@ fn every_acknowledged_append_survives_a_power_cut() {
 #[test]
 fn a_power_cut_at_any_moment_leaves_whole_appends_and_all_that_were_acknowledged() {
     cut_all(Moment::Any);
+}
+
+/// What may be lost is not synced, and must not take along what is.
+#[test]
+fn a_power_cut_while_something_volatile_is_written_takes_nothing_older() {
+    let Some(disk) = Disk::new(640) else { return };
+    let (name, mut acknowledged) = ("volatile.db", Acknowledged::new());
+    let mut writer = disk.start(name, 5_000);
+    writer.wait_for(400, &mut acknowledged);
+    writer.kill(&mut acknowledged);
+    let writer = disk.start(name, VOLATILE);
+    for _ in 0..rounds(12).div_ceil(4) {
+        random_moment(1_000_000);
+        disk.cut_and(&writer, |after| check_among_volatile(&after.join(name), &acknowledged));
+        writer.go_on();
+    }
+    let written = disk.notes().lines().filter(|line| *line == "volatile").count();
+    writer.kill(&mut acknowledged);
+    assert!(!disk.notes().contains("failed"), "{}", disk.notes());
+    eprintln!("cuts while {written} volatile runs were written");
+}
+
+#[test]
+fn a_power_cut_at_any_moment_of_a_rewrite_leaves_the_whole_database() {
+    let Some(disk) = Disk::new(320) else { return };
+    for value_bytes in [5_000, 300_000] {
+        let (name, mut acknowledged) = (format!("{value_bytes}.db"), Acknowledged::new());
+        let mut writer = disk.start(&name, value_bytes);
+        writer.wait_for(40, &mut acknowledged);
+        writer.kill(&mut acknowledged);
+        let mut rewriter = disk.start(&name, REWRITES);
+        let cuts = rounds(20).div_ceil(4);
+        for _ in 0..cuts {
+            random_moment(150_000);
+            disk.cut(&name, &mut rewriter, &mut acknowledged);
+            rewriter.go_on();
+        }
+        rewriter.kill(&mut acknowledged);
+        let rewritten = disk.notes().lines().filter(|line| *line == "rewritten").count();
+        assert!(!disk.notes().contains("failed"), "{}", disk.notes());
+        check(&disk.mount.directory.join(&name), &acknowledged);
+        eprintln!("{cuts} cuts of {rewritten} rewrites, values of {value_bytes} bytes");
+    }
 }

@@ -3,6 +3,7 @@
 //! for it, which wakes whoever waits.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -13,8 +14,8 @@ use std::sync::mpsc::{Receiver, channel};
 
 use serde_json::json;
 use sessionlog::{
-    Engine, EventBody, Message, Metrics, Point, Receipt, Result, Session, StateOp, StatePatch,
-    Ticket,
+    Durability, Engine, EventBody, Message, Metrics, Point, Receipt, Result, Session, StateOp,
+    StatePatch, Ticket,
 };
 
 use crate::disk::run;
@@ -22,6 +23,17 @@ use crate::disk::run;
 const DATABASE: &str = "SESSIONLOG_CRASH_DATABASE";
 const VALUE_BYTES: &str = "SESSIONLOG_CRASH_VALUE_BYTES";
 const NOTES: &str = "SESSIONLOG_CRASH_NOTES";
+/// As many bytes of a value: nothing is written, and the database is rewritten instead.
+pub(crate) const REWRITES: usize = 0;
+/// The same: sessions are compacted, erased from and deleted.
+pub(crate) const KEEPS: usize = 1;
+/// The same: sessions are summarized and named.
+pub(crate) const ASSISTS: usize = 2;
+/// The same: words are said, searched for and taken back.
+#[cfg(feature = "search")]
+pub(crate) const SEARCHES: usize = 3;
+/// The same: what may be lost is written, to other sessions.
+pub(crate) const VOLATILE: usize = 4;
 /// Sessions written to at the same time.
 const WRITERS: usize = 3;
 
@@ -32,6 +44,23 @@ fn writer() {
     let value_bytes: usize = std::env::var(VALUE_BYTES).unwrap().parse().unwrap();
     let notes = File::options().append(true).open(std::env::var_os(NOTES).unwrap()).unwrap();
     let notes = Notes(Mutex::new(notes));
+    if value_bytes == REWRITES {
+        return rewrite(database.as_ref(), &notes);
+    }
+    if value_bytes == KEEPS {
+        return crate::keeping::keep(database.as_ref(), &notes);
+    }
+    if value_bytes == ASSISTS {
+        return crate::assisting::assist(database.as_ref(), &notes);
+    }
+    #[cfg(feature = "search")]
+    if value_bytes == SEARCHES {
+        return crate::searching::search(database.as_ref(), &notes);
+    }
+    if value_bytes == VOLATILE {
+        let Err(error) = write_volatile(database.as_ref(), &notes);
+        return notes.add(&format!("failed {}", one_line(&error)));
+    }
     let engine = match Engine::open(database) {
         Ok(engine) => engine,
         Err(error) => return notes.add(&format!("failed {}", one_line(&error))),
@@ -56,18 +85,43 @@ fn writer() {
     });
 }
 
+/// Rewrites the database again and again, until something fails.
+fn rewrite(database: &Path, notes: &Notes) {
+    loop {
+        if let Err(error) = Engine::rewrite(database) {
+            return notes.add(&format!("failed {}", one_line(&error)));
+        }
+        notes.add("rewritten");
+    }
+}
+
+/// Writes to many sessions, so that sled moves its pages, until something fails.
+fn write_volatile(database: &Path, notes: &Notes) -> Result<Infallible> {
+    let engine = Engine::builder().durability(Durability::Volatile).open(database)?;
+    let mut step = 0;
+    loop {
+        let session = engine.session(format!("volatile {}", step % 200)).open()?;
+        let message = Message::user(text(WRITERS, step, 2_000));
+        session.record_run([message], Metrics::tokens(1, 0))?.wait()?;
+        notes.add("volatile");
+        step += 1;
+    }
+}
+
 fn one_line(error: &sessionlog::Error) -> String {
     error.to_string().replace('\n', "<a second line>")
 }
 
-struct Notes(Mutex<File>);
+pub(crate) struct Notes(Mutex<File>);
 
 impl Notes {
-    fn add(&self, line: &str) {
+    pub(crate) fn add(&self, line: &str) {
         self.0.lock().unwrap().write_all(format!("{line}\n").as_bytes()).unwrap();
         let mut out = std::io::stdout().lock();
-        // Whoever waits for it may be gone; the file is what counts.
-        drop(writeln!(out, ".").and_then(|()| out.flush()));
+        if writeln!(out, ".").and_then(|()| out.flush()).is_err() {
+            // The tests were killed: nobody else would end this, and it writes for ever.
+            std::process::exit(1);
+        }
     }
 }
 
@@ -322,6 +376,19 @@ pub(crate) fn check(database: &Path, acknowledged: &Acknowledged) {
     let engine = Engine::open(database).unwrap();
     let report = engine.verify().unwrap();
     assert!(report.ok, "{:?}", report.problems);
+    check_acknowledged(&engine, acknowledged);
+}
+
+/// The same where other sessions may be there by halves.
+pub(crate) fn check_among_volatile(database: &Path, acknowledged: &Acknowledged) {
+    let engine = Engine::open(database).unwrap();
+    let sessions: Vec<_> = (0..WRITERS).map(|writer| format!("s{writer}")).collect();
+    let report = engine.verify_sessions(&sessions).unwrap();
+    assert!(report.ok, "{:?}", report.problems);
+    check_acknowledged(&engine, acknowledged);
+}
+
+fn check_acknowledged(engine: &Engine, acknowledged: &Acknowledged) {
     for writer in 0..WRITERS {
         let of_writer = acknowledged.range((writer, 0)..(writer + 1, 0));
         let builder = engine.session(format!("s{writer}"));

@@ -4,7 +4,8 @@ use std::fs;
 use std::sync::Arc;
 
 use sessionlog::{
-    Batch, Engine, ErrorKind, Log, MemoryLog, Order, PageLimit, Point, Range, Record,
+    Access, Batch, Engine, ErrorKind, Log, MemoryLog, Order, PageLimit, Point, Range, Record,
+    SessionQuery, SortBy, SortOrder,
 };
 
 use crate::support::{Disk, record_tool_turn, record_turn};
@@ -289,6 +290,51 @@ fn a_stranger_beside_a_database_does_no_harm_and_a_missing_data_file_is_named() 
     fs::write(disk.path().join(".DS_Store"), "x").unwrap();
     drop(disk.open().session("s").open_existing().unwrap());
     fs::remove_file(disk.path().join("db")).unwrap();
-    let error = Engine::open(disk.path()).unwrap_err();
-    assert!(error.to_string().contains("its data file is missing"), "{error}");
+    let salvaging = Engine::builder().salvage(true);
+    for builder in [Engine::builder(), Engine::builder().create(false), salvaging] {
+        let error = builder.open(disk.path()).unwrap_err();
+        assert!(error.to_string().contains("its data file is missing"), "{error}");
+    }
+}
+
+#[test]
+fn a_damaged_session_is_listed_with_the_others_however_they_are_sorted() {
+    for seq in [3, 11] {
+        let engine = tampered(|frames, batch| {
+            let mut frame = frames[seq - 1].clone();
+            frame.value[30] ^= 1;
+            batch.replace(frame.key, frame.value);
+        });
+        for by in [SortBy::CreatedAt, SortBy::UpdatedAt] {
+            for order in [SortOrder::Ascending, SortOrder::Descending] {
+                let query = SessionQuery::new(Access::Admin).sort(by, order);
+                let mut ids: Vec<_> = engine.sessions(&query).unwrap().sessions;
+                ids.sort_by(|a, b| a.session_id.cmp(&b.session_id));
+                let ids: Vec<_> = ids.iter().map(|view| view.session_id.as_str()).collect();
+                assert_eq!(ids, ["bystander", "victim"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_session_that_cannot_be_removed_locks_nobody_out() {
+    let log: Arc<dyn Log> = Arc::new(MemoryLog::new());
+    let open = || Engine::builder().open_log(Arc::clone(&log)).unwrap();
+    {
+        let engine = open();
+        for id in ["victim", "bystander"] {
+            record_turn(&engine.session(id).open().unwrap(), "q", "a");
+        }
+        let mut frame = frames(&*log).remove(2);
+        frame.value[30] ^= 1;
+        let mut batch = Batch::new();
+        batch.replace(frame.key, frame.value);
+        log.apply(&batch).unwrap();
+        let victim = engine.session("victim").open().unwrap();
+        assert!(victim.delete(None).unwrap_err().is_corrupt());
+    }
+    let engine = open();
+    assert_eq!(engine.session("bystander").open_existing().unwrap().view().unwrap().run_count, 1);
+    assert!(!engine.verify().unwrap().ok);
 }

@@ -37,6 +37,11 @@ fn stored_points_print_as_they_are_read() {
 }
 
 #[test]
+fn stored_queries_find_words_where_they_are_or_are_refused() {
+    replay("query", checks::query);
+}
+
+#[test]
 fn stored_messages_come_back_and_are_legal_together() {
     replay("message", checks::message);
 }

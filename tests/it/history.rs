@@ -191,9 +191,12 @@ proptest! {
                 let (_, repairs) = legalize(window.messages().unwrap());
                 prop_assert_eq!(repairs, [], "seq {}", seq);
                 let openai = window.openai().unwrap();
-                prop_assert_eq!(check_openai(&openai), Ok(()), "seq {} {:?}", seq, openai);
+                let is_legal = openai.is_empty() || check_openai(&openai) == Ok(());
+                prop_assert!(is_legal, "seq {} {:?}", seq, openai);
                 let anthropic = window.anthropic().unwrap();
-                prop_assert_eq!(check_anthropic(&anthropic), Ok(()), "seq {} {:?}", seq, anthropic);
+                let is_legal =
+                    anthropic.messages.is_empty() || check_anthropic(&anthropic) == Ok(());
+                prop_assert!(is_legal, "seq {} {:?}", seq, anthropic);
             }
         }
         prop_assert!(engine.verify().unwrap().ok);
@@ -217,9 +220,9 @@ fn a_window_inside_a_long_run_begins_with_the_person_where_it_must() {
         let (openai, anthropic) = (window.openai().unwrap(), window.anthropic().unwrap());
         check_openai(&openai).unwrap();
         check_anthropic(&anthropic).unwrap();
-        // Nothing that OpenAI is given is kept from Anthropic.
+        // Nothing that OpenAI is given is kept from Anthropic, and the person always begins.
         let calls = openai.iter().filter(|message| message["role"] == "tool").count();
         let results = anthropic.messages.iter().filter(|message| message["role"] == "user").count();
-        assert_eq!(results, calls + usize::from(calls > 0), "{count}");
+        assert_eq!(results, calls + 1, "{count}");
     }
 }

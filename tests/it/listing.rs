@@ -119,3 +119,23 @@ proptest! {
         prop_assert!(engine.verify().unwrap().ok);
     }
 }
+
+#[test]
+fn a_listing_beside_deletions_leaves_out_what_goes() {
+    let engine = Engine::in_memory().unwrap();
+    for number in 0..200 {
+        engine.session(format!("s{number}")).open().unwrap();
+    }
+    std::thread::scope(|scope| {
+        let deletion = scope.spawn(|| {
+            for number in 0..200 {
+                let session = engine.session(format!("s{number}")).open_existing().unwrap();
+                session.delete(None).unwrap();
+            }
+        });
+        while !deletion.is_finished() {
+            ids(&engine, &admin().limit(500));
+        }
+    });
+    assert_eq!(ids(&engine, &admin()), [] as [&str; 0]);
+}

@@ -6,17 +6,28 @@
     reason = "tests"
 )]
 
+mod assist;
 mod branches;
 mod cli;
 mod commit;
+mod context;
 mod contract;
 mod damage;
 mod fuzz;
 mod golden;
+mod heads;
 mod history;
+mod isolation;
+mod keeping;
+mod kept_damage;
 mod listing;
+mod memory;
 mod model;
+mod models;
+mod seal;
+mod search;
 mod sessions;
+mod space;
 mod subscribe;
 mod support;
 mod tidy;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sessionlog::{
-    Engine, Message, Metrics, Point, RunStatus, SessionType, StatePatch, SummaryWritten,
+    Access, Engine, Message, Metrics, Point, RunStatus, SessionType, StatePatch, SummaryWritten,
     session_record,
 };
 
@@ -32,6 +32,33 @@ fn a_read_sees_what_the_same_handle_has_appended() {
         assert_eq!(texts(&prompt), [format!("{number}")]);
         session.rename(format!("after {number}")).unwrap();
         assert_eq!(session.name().unwrap(), Some(format!("after {number}")));
+    }
+}
+
+/// An application prints its own values, handles among them, into its logs.
+#[test]
+fn printing_a_handle_prints_nothing_of_what_is_stored() {
+    let disk = Disk::new();
+    for engine in [disk.open(), Engine::in_memory().unwrap()] {
+        let session = engine.session("s1").user("alice").open().unwrap();
+        record_turn(&session, "A secret.", &"Hush. ".repeat(500));
+        let run = session.start_run().unwrap();
+        let printed = [
+            format!("{engine:?}"),
+            format!("{session:?}"),
+            format!("{run:?}"),
+            format!("{:?}", session.window()),
+            format!("{:?}", session.context()),
+            format!("{:?}", session.replay().unwrap()),
+            format!("{:?}", engine.memories("alice").unwrap()),
+            format!("{:?}", engine.subscribe(Access::Admin, 1)),
+        ];
+        for printed in printed {
+            assert!(printed.len() < 2_000, "{printed}");
+        }
+        let printed = format!("{engine:?} {session:?} {run:?}");
+        let bytes = format!("{:?}", b"secret").replace(['[', ']'], "");
+        assert!(!printed.contains("secret") && !printed.contains(&bytes), "{printed}");
     }
 }
 
@@ -182,6 +209,7 @@ fn summaries_are_kept_as_events_and_can_be_undone() {
         first_seq: 1,
         last_seq,
         model: None,
+        metrics: None,
     };
     let first = session.write_summary(summary("first", 3)).unwrap().wait().unwrap();
     let second = session.write_summary(summary("second", 5)).unwrap().wait().unwrap();

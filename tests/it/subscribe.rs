@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures_core::Stream;
 use serde_json::json;
 use sessionlog::{
-    Access, Custom, Delivery, Engine, ErrorKind, EventKind, Json, Message, Metrics, NewEvent,
-    Point, Session, Subscription,
+    Access, Custom, Delivery, Digest, Engine, ErrorKind, EventKind, Json, Message, Metrics,
+    NewEvent, Point, Session, Subscription,
 };
 
 use crate::support::{Disk, record_turn};
@@ -215,6 +215,44 @@ async fn a_stream_reads_on_while_nobody_writes() {
         let is_next =
             matches!(&delivery, Some(Ok(Delivery::Event(there))) if there.event.seq == seq);
         assert!(is_next, "{delivery:?}");
+    }
+}
+
+#[test]
+fn what_comes_before_something_damaged_is_given_first() {
+    let log: std::sync::Arc<dyn sessionlog::Log> =
+        std::sync::Arc::new(sessionlog::MemoryLog::new());
+    let engine = Engine::builder().open_log(std::sync::Arc::clone(&log)).unwrap();
+    let session = engine.session("s").open().unwrap();
+    append(&session, 20);
+    // Bodies, the chain, and an event as a whole.
+    for (seq, damage) in [(15, "body"), (12, "chain"), (9, "all")] {
+        let key = |seq: u64| {
+            let session = Digest::of_session("s").to_bytes();
+            [&b"f"[..], &session, &seq.to_be_bytes()].concat()
+        };
+        let mut value = log.get(&key(seq)).unwrap().unwrap();
+        match damage {
+            "body" => *value.last_mut().unwrap() ^= 1,
+            "chain" => value = log.get(&key(seq + 1)).unwrap().unwrap(),
+            _ => value.clear(),
+        }
+        let mut batch = sessionlog::Batch::new();
+        batch.replace(key(seq), value);
+        log.apply(&batch).unwrap();
+        for mut subscription in [session.subscribe(1).unwrap(), engine.subscribe(Access::Admin, 1)]
+        {
+            for wanted in 1..seq {
+                let delivery = subscription.next_within(Duration::ZERO).unwrap();
+                let is_wanted = matches!(&delivery,
+                    Some(Delivery::Event(there)) if there.event.seq == wanted);
+                assert!(is_wanted, "{damage} of {seq}: {delivery:?} instead of {wanted}");
+            }
+            assert_eq!(subscription.cursor(), seq);
+            let error = subscription.next_within(Duration::ZERO).unwrap_err();
+            assert!(error.is_corrupt() && error.to_string().contains(&seq.to_string()), "{error}");
+            assert!(subscription.is_over());
+        }
     }
 }
 

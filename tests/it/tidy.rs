@@ -16,16 +16,25 @@ const LADDER: &[&str] = &[
     "message",
     "event",
     "codec",
-    "projection", // meaning
-    "log",        // storage
+    "policy",
+    "projection",
+    "context", // meaning
+    "log",
+    "blob",
+    "model", // storage
+    "seal",
+    "media",
     "index",
     "stream",
     "snapshot",
     "commit",
     "replay",
+    "compact",
     "catalog",
+    "search",
     "verify", // motion
     "engine", // door
+    "assist",
     "testing",
     "transcript", // front
 ];
@@ -96,7 +105,7 @@ fn modules_import_only_from_those_above_them() {
 }
 
 #[test]
-fn only_their_own_files_name_sled_and_rkyv() {
+fn only_their_own_files_name_sled_rkyv_and_tantivy() {
     for path in source("src") {
         let text = fs::read_to_string(&path).unwrap();
         let place = path.to_string_lossy().into_owned();
@@ -106,6 +115,7 @@ fn only_their_own_files_name_sled_and_rkyv() {
         assert!(!names("sled::") || place.contains("/log/"), "{place} names sled");
         let may_archive =
             ["/message/", "/event/", "/codec/", "/json.rs"].iter().any(|at| place.contains(at));
+        assert!(!names("tantivy::") || place.contains("/search/"), "{place} names tantivy");
         assert!(!names("rkyv::") || may_archive, "{place} names rkyv");
     }
 }

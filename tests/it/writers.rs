@@ -5,11 +5,10 @@ use std::sync::Barrier;
 use serde_json::json;
 use sessionlog::{
     Custom, Engine, ErrorKind, Expected, Json, Message, Metrics, NewEvent, Point, Renamed,
-    RewoundTo, Session, StateChanged, StatePatch, SummaryWritten, check_anthropic, check_openai,
-    to_anthropic, to_openai,
+    RewoundTo, Session, StateChanged, StatePatch, SummaryWritten,
 };
 
-use crate::support::{Disk, record_turn, texts};
+use crate::support::{Disk, assert_sendable, record_turn, texts};
 
 fn renamed(name: &str) -> NewEvent {
     NewEvent::new(Renamed { name: Some(name.to_owned()), is_generated: false })
@@ -23,7 +22,14 @@ fn set(path: &[&str], value: i64) -> NewEvent {
 fn summary(text: &str) -> NewEvent {
     let summary = text.to_owned();
     let (first_seq, last_seq) = (1, 1);
-    NewEvent::new(SummaryWritten { summary, topics: Vec::new(), first_seq, last_seq, model: None })
+    NewEvent::new(SummaryWritten {
+        summary,
+        topics: Vec::new(),
+        first_seq,
+        last_seq,
+        model: None,
+        metrics: None,
+    })
 }
 
 type Make = Box<dyn Fn() -> NewEvent>;
@@ -168,8 +174,7 @@ fn runs_of_one_session_interleave_and_each_stays_whole() {
         let there = session.at(Point::seq(seq)).unwrap();
         for runs in [1, 3, 40] {
             let messages = there.window().runs(runs).messages().unwrap();
-            check_openai(&to_openai(&messages)).unwrap();
-            check_anthropic(&to_anthropic(&messages)).unwrap();
+            assert_sendable(&messages);
         }
     }
     assert!(engine.verify().unwrap().ok);

@@ -88,7 +88,7 @@ pub enum Delivery {
 /// An event, and the session it belongs to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoggedEvent {
-    /// The session's id.
+    /// The session's id; of one that was deleted its digest, for the admin.
     pub session_id: Arc<str>,
     /// The event.
     pub event: Event,

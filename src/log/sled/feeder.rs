@@ -57,7 +57,6 @@ impl Feeder {
     fn perform(&mut self, task: &Task) -> Result<()> {
         match task {
             Task::Apply(ops) => self.apply(ops),
-            Task::ApplyVolatile(ops) => self.tree.apply(ops),
             Task::Sync => self.sync(),
         }
     }

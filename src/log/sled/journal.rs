@@ -36,6 +36,8 @@ pub(super) struct Journal {
     end: u64,
     /// How long the file is.
     prepared: u64,
+    /// Whether there are records in the file, of this round or of earlier ones.
+    has_bytes: bool,
 }
 
 type Check = [u8; 16];
@@ -49,8 +51,11 @@ impl Journal {
         let file = options.open(directory.join(JOURNAL_FILE)).map_err(Error::io)?;
         let len = file.metadata().map_err(Error::io)?.len();
         let (check, end) = (Check::default(), HEADER_BYTES as u64);
-        let mut journal = Self { file, check, end, prepared: len };
+        let mut journal = Self { file, check, end, prepared: len, has_bytes: false };
         journal.prepare(PREPARED_BYTES)?;
+        let mut first = RECORD_MAGIC;
+        read_at(&journal.file, &mut first, end).map_err(Error::io)?;
+        journal.has_bytes = first != [0; RECORD_MAGIC.len()];
         match journal.read_header()? {
             Some(check) => journal.check = check,
             None => journal.begin_again()?,
@@ -88,6 +93,7 @@ impl Journal {
         header.copy_from_slice(&parts.concat());
         let end = self.end + record.len() as u64;
         self.prepare(end)?;
+        self.has_bytes = true;
         write_at(&self.file, &record, self.end).map_err(Error::io)?;
         (self.check, self.end) = (check, end);
         Ok(())
@@ -116,23 +122,39 @@ impl Journal {
         let mut nonce = [0; 16];
         getrandom::fill(&mut nonce)
             .map_err(|error| Error::io(std::io::Error::other(error.to_string())))?;
-        if self.end > KEPT_BYTES_MAX {
-            self.shrink()?;
-        }
         let mut header = HEADER_MAGIC.to_vec();
         header.extend_from_slice(&JOURNAL_VERSION.to_le_bytes());
         header.extend_from_slice(&nonce);
         let check = check_header(&header);
         header.extend_from_slice(&check);
         write_at(&self.file, &header, 0).map_err(Error::io)?;
+        let is_long = self.end > KEPT_BYTES_MAX;
         (self.check, self.end) = (check, HEADER_BYTES as u64);
+        if is_long {
+            // Under the old header, what a crash here leaves would be done again in part.
+            self.sync()?;
+            self.shrink()?;
+        }
         Ok(())
     }
 
     /// Gives back the room that large batches took. Only for an empty journal.
-    pub(super) fn shrink(&mut self) -> Result<()> {
+    fn shrink(&mut self) -> Result<()> {
         self.file.set_len(PREPARED_BYTES).map_err(Error::io)?;
         self.prepared = PREPARED_BYTES;
+        Ok(())
+    }
+
+    /// Takes what is left of earlier rounds out of the file: what was erased since must not be
+    /// read there. Only for an empty journal.
+    pub(super) fn clear(&mut self) -> Result<()> {
+        if !self.has_bytes {
+            return Ok(());
+        }
+        self.prepared = HEADER_BYTES as u64;
+        self.file.set_len(self.prepared).map_err(Error::io)?;
+        self.prepare(PREPARED_BYTES)?;
+        self.has_bytes = false;
         Ok(())
     }
 
@@ -269,6 +291,31 @@ mod tests {
         journal.write(&ops(9)).unwrap();
         // Whole records of the round before stand behind it.
         assert_eq!(reopen(directory.path()), [ops(9)]);
+    }
+
+    #[test]
+    fn no_byte_of_a_record_is_left_in_a_journal_that_was_cleared() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        for cleared_by_the_next in [false, true] {
+            let mut journal = Journal::open(path).unwrap();
+            journal.write(&ops(7)).unwrap();
+            journal.begin_again().unwrap();
+            if cleared_by_the_next {
+                journal = Journal::open(path).unwrap();
+            }
+            let bytes = || std::fs::read(path.join(JOURNAL_FILE)).unwrap();
+            assert!(bytes()[HEADER_BYTES..].starts_with(&RECORD_MAGIC));
+            journal.clear().unwrap();
+            let bytes = bytes();
+            assert_eq!(bytes.len() as u64, PREPARED_BYTES);
+            assert!(bytes[HEADER_BYTES..].iter().all(|byte| *byte == 0));
+            assert!(reopen(path).is_empty());
+            journal.write(&ops(8)).unwrap();
+            assert_eq!(reopen(path), [ops(8)]);
+            journal.begin_again().unwrap();
+            journal.clear().unwrap();
+        }
     }
 
     #[test]

@@ -1,17 +1,12 @@
 //! How far a database is known to be on disk, and the lock on it.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::path::Path;
-use std::time::Duration;
 
 use super::directory::{MARK_FILE, read_at, write_at};
+use super::lock::lock;
 use crate::bytes::Reader;
-use crate::error::{Error, ErrorKind, Result};
-
-/// A quarter of a second in all. A process that was just being started by the last holder holds
-/// its files, and so the lock, until it has become the program it is to be.
-const LOCK_TRIES_MAX: u32 = 50;
-const LOCK_WAIT: Duration = Duration::from_millis(5);
+use crate::error::{Error, Result};
 
 /// The mark's file. Holding it open holds the database.
 #[derive(Debug)]
@@ -23,14 +18,8 @@ impl Mark {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);
         let file = options.open(directory.join(MARK_FILE)).map_err(Error::io)?;
-        for _ in 0..LOCK_TRIES_MAX {
-            match file.try_lock() {
-                Ok(()) => return Ok(Self(file)),
-                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_WAIT),
-                Err(TryLockError::Error(error)) => return Err(Error::io(error)),
-            }
-        }
-        Err(Error::new(ErrorKind::Locked))
+        lock(&file)?;
+        Ok(Self(file))
     }
 
     /// Says how far the log is on disk. Not synced itself: after a power cut it may be behind,

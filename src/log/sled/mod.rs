@@ -10,17 +10,28 @@ mod directory;
 mod feeder;
 mod guard;
 mod journal;
+mod lock;
 mod mark;
 mod pending;
+mod rewrite;
+mod swap;
 mod tree;
 
+use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+#[cfg(feature = "seal")]
+pub(crate) use self::directory::KEYS_FILE;
+pub(crate) use self::directory::{MEDIA_FOLDER, SEARCH_FOLDER};
+pub use self::rewrite::Rewritten;
+pub(crate) use self::rewrite::rewrite;
+
 use self::directory::{
-    Copy, DATA_FILE, check_directory, directory_bytes, make_directory, sync_directories,
+    DATA_FILE, MARK_FILE, PrivateCopy, check_directory, directory_bytes, make_directory,
+    sled_bytes, sync_directories,
 };
 use self::feeder::Feeder;
 use self::journal::Journal;
@@ -38,7 +49,6 @@ const JOURNAL_BYTES_MAX: u64 = 4 * 1024 * 1024;
 const JOURNAL_BYTES_ENOUGH: u64 = 512 * 1024;
 
 /// A database directory.
-#[derive(Debug)]
 pub(crate) struct SledLog {
     path: PathBuf,
     /// The directory that was there before the database's own, and those above it, were made.
@@ -53,7 +63,14 @@ pub(crate) struct SledLog {
     /// Also the lock on the database. Dropped after sled has let go.
     mark: Mark,
     /// What is opened, where it is a copy. Dropped last, and removed then.
-    copy: Option<Copy>,
+    copy: Option<PrivateCopy>,
+}
+
+/// Not what it holds: whoever prints a session does not mean every user's.
+impl fmt::Debug for SledLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SledLog").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -88,33 +105,29 @@ impl SledLog {
     fn open_at(path: &Path, options: SledOptions) -> Result<Self> {
         if options.as_copy {
             if !check_directory(path)? {
-                return Err(Error::not_found("database"));
+                return Err(none_there(path));
             }
-            let copy = Copy::of(path).map_err(Error::io)?;
+            let copy = PrivateCopy::of(path).map_err(Error::io)?;
             let mut log = Self::open_at(copy.path(), SledOptions { as_copy: false, ..options })?;
             log.copy = Some(copy);
             return Ok(log);
         }
-        let is_new = !check_directory(path)?;
-        if is_new && !options.create {
-            return Err(Error::not_found("database"));
-        }
-        let made_in = make_directory(path).map_err(Error::io)?;
-        let mark = Mark::open(path)?;
-        if is_new && mark.read()?.is_some_and(|mark| mark > 0) {
-            return Err(Error::corrupt("its data file is missing"));
-        }
-        let mut journal = Journal::open(path)?;
-        let tree = Arc::new(Tree::open(path, options.cache_bytes)?);
-        let data = File::open(path.join(DATA_FILE)).map_err(Error::io)?;
-        let mut feeder = Feeder::new(Arc::clone(&tree), data.try_clone().map_err(Error::io)?);
-        redo(&mut journal, &mut feeder)?;
+        Self::over(path, Files::open(path, options)?)
+    }
+
+    fn over(path: &Path, files: Files) -> Result<Self> {
+        let Files { made_in, journal, feeder, tree, data, mark } = files;
         let pending = Arc::new(Pending::default());
         let feeder = Some(feeder.start(Arc::clone(&pending))?);
         let (is_directory_synced, is_behind, failure) = (false, false, None);
         let writer = Mutex::new(Writer { journal, is_directory_synced, is_behind, failure });
         let path = path.to_owned();
         Ok(Self { path, made_in, writer, pending, feeder, tree, data, mark, copy: None })
+    }
+
+    /// Where its files lie: of a copy, the copy's.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.path
     }
 
     // A panic while the lock is held comes from no call of ours, and those into sled are caught.
@@ -193,6 +206,48 @@ impl Writer {
     }
 }
 
+/// The files of a database that is locked, and as whole as its journal can make it.
+struct Files {
+    made_in: PathBuf,
+    journal: Journal,
+    feeder: Feeder,
+    tree: Arc<Tree>,
+    data: File,
+    mark: Mark,
+}
+
+impl Files {
+    fn open(path: &Path, options: SledOptions) -> Result<Self> {
+        if !check_directory(path)? && !options.create {
+            return Err(none_there(path));
+        }
+        let made_in = make_directory(path).map_err(Error::io)?;
+        let mark = Mark::open(path)?;
+        swap::settle(path, &mut |_| Ok(()))?;
+        let is_new = !path.join(DATA_FILE).exists();
+        if is_new && mark.read()?.is_some_and(|mark| mark > 0) {
+            return Err(data_is_missing());
+        }
+        let mut journal = Journal::open(path)?;
+        let tree = Arc::new(Tree::open(path, options.cache_bytes)?);
+        let data = File::open(path.join(DATA_FILE)).map_err(Error::io)?;
+        let mut feeder = Feeder::new(Arc::clone(&tree), data.try_clone().map_err(Error::io)?);
+        redo(&mut journal, &mut feeder)?;
+        Ok(Self { made_in, journal, feeder, tree, data, mark })
+    }
+}
+
+/// Why nothing can be opened at a path: a database that lost its data is not one that never was.
+fn none_there(path: &Path) -> Error {
+    // The mark is written with the first append, and an opening may have been killed before it.
+    let was_one = std::fs::metadata(path.join(MARK_FILE)).is_ok_and(|mark| mark.len() > 0);
+    if was_one { data_is_missing() } else { Error::not_found("database") }
+}
+
+fn data_is_missing() -> Error {
+    Error::corrupt("its data file is missing: restore a copy")
+}
+
 /// Does again what was acknowledged and may not have reached sled's file. Doing a batch twice
 /// is doing it once, as long as all that follow are done after it.
 fn redo(journal: &mut Journal, feeder: &mut Feeder) -> Result<()> {
@@ -231,19 +286,16 @@ impl Log for SledLog {
     }
 
     fn append(&self, batch: &Batch, durability: Durability, mark: u64) -> Result<()> {
+        if durability == Durability::Volatile {
+            return self.apply(batch);
+        }
         let ops = Arc::new(batch.ops().to_vec());
-        self.write(|writer| {
-            if durability != Durability::Volatile {
-                return self.append_batch(writer, ops, durability, mark);
-            }
-            self.pending.wait_for_room()?;
-            self.pending.push(Task::ApplyVolatile(ops));
-            Ok(())
-        })
+        self.write(|writer| self.append_batch(writer, ops, durability, mark))
     }
 
     fn apply(&self, batch: &Batch) -> Result<()> {
-        // Under the same lock as appends, so that sled gets both in the order they came.
+        // Under the same lock as appends, so that sled gets both in the order they came. What may
+        // be lost must not take along what was there before, so sled is synced for it as often.
         self.write(|_| {
             self.pending.wait_for_room()?;
             self.pending.push(Task::Apply(Arc::new(batch.ops().to_vec())));
@@ -258,14 +310,18 @@ impl Log for SledLog {
     fn disk_bytes(&self) -> Result<u64> {
         directory_bytes(&self.path).map_err(Error::io)
     }
+
+    fn record_file_bytes(&self) -> Result<u64> {
+        sled_bytes(&self.path).map_err(Error::io)
+    }
 }
 
 impl Drop for SledLog {
     /// Spares the next opening the work. Where it fails, the journal still has everything.
     fn drop(&mut self) {
         let is_empty = self.lock_writer().journal.is_empty();
-        if !is_empty && self.write(|writer| self.checkpoint(writer)).is_ok() {
-            drop(self.lock_writer().journal.shrink());
+        if is_empty || self.write(|writer| self.checkpoint(writer)).is_ok() {
+            drop(self.lock_writer().journal.clear());
         }
         self.pending.close();
         if let Some(feeder) = self.feeder.take() {
@@ -309,6 +365,23 @@ mod tests {
         let log = open(directory.path());
         assert!(log.get(b"k\x01").unwrap().is_some() && log.get(b"k\x02").unwrap().is_none());
         log.append(&batch(2), Durability::PowerLoss, 2).unwrap();
+    }
+
+    /// Whatever sled takes in, it may write over what it was given before and that is not on disk.
+    #[test]
+    fn sled_is_synced_in_time_for_what_may_be_lost_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = SledOptions { create: true, cache_bytes: 1 << 20, as_copy: false };
+        let mut files = Files::open(directory.path(), options).unwrap();
+        // Nothing can be synced there, so a sync shows.
+        files.feeder = Feeder::new(Arc::clone(&files.tree), File::open("/dev/null").unwrap());
+        let log = SledLog::over(directory.path(), files).unwrap();
+        log.append(&batch(1), Durability::Volatile, 1).unwrap();
+        log.pending.wait_until_done().unwrap();
+        let mut large = Batch::new();
+        (0..200).for_each(|number| large.insert(vec![b'l', number], vec![number; 1_000]));
+        log.append(&large, Durability::Volatile, 1).unwrap();
+        assert!(log.pending.wait_until_done().is_err(), "nothing was synced");
     }
 
     /// A journal with a hole in it hides what comes behind.

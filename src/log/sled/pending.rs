@@ -30,8 +30,6 @@ const GATHER_BYTES: usize = 64 * 1024;
 pub(super) enum Task {
     /// Hands a batch to sled.
     Apply(Arc<Vec<Op>>),
-    /// The same, for a batch whose loss does not matter: sled is not synced for it.
-    ApplyVolatile(Arc<Vec<Op>>),
     /// Syncs sled's file.
     Sync,
 }
@@ -86,7 +84,7 @@ impl Newest {
 impl Task {
     fn batch(&self) -> Option<&Arc<Vec<Op>>> {
         match self {
-            Self::Apply(batch) | Self::ApplyVolatile(batch) => Some(batch),
+            Self::Apply(batch) => Some(batch),
             Self::Sync => None,
         }
     }

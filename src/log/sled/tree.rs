@@ -2,15 +2,16 @@
 //! a segment to a file that it never syncs, and a full leaf of chunks stays far below that.
 
 use std::collections::HashMap;
+use std::fs::OpenOptions;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
 
 use sled::{Db, IVec};
 
-use super::directory::remove_snapshots;
+use super::directory::{DATA_FILE, remove_snapshots};
 use super::guard::guarded;
+use super::lock::{lock, wait_for};
 use crate::bytes::Reader;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::CHUNK_BYTES_MAX;
@@ -34,10 +35,6 @@ const LEN_BYTES: usize = 4;
 /// Sorts behind every chunk of a key.
 const BEHIND_CHUNKS: [u8; 3] = [0xff; 3];
 
-/// Two seconds in all.
-const LOCK_TRIES_MAX: u32 = 400;
-const LOCK_WAIT: Duration = Duration::from_millis(5);
-
 /// The records of a database.
 #[derive(Debug)]
 pub(super) struct Tree {
@@ -56,16 +53,22 @@ impl Tree {
             .cache_capacity(cache_bytes)
             .segment_size(SEGMENT_BYTES)
             .flush_every_ms(None);
-        for _ in 0..LOCK_TRIES_MAX {
-            match guarded(|| config.open()) {
-                Err(error) if error.kind() == &ErrorKind::Locked => std::thread::sleep(LOCK_WAIT),
-                // A full disk leaves half of one of sled's own snapshots. They only spare it
-                // reading its file, so it is opened once more without them.
-                Err(error) if error.is_corrupt() && remove_snapshots(path) => {}
-                other => return other.map(|db| Self { db, whole: RwLock::default() }),
-            }
-        }
-        Err(Error::new(ErrorKind::Locked))
+        let db = wait_for(|| match guarded(|| config.open()) {
+            Err(error) if error.kind() == &ErrorKind::Locked => Ok(None),
+            // A full disk leaves half of one of sled's own snapshots. They only spare it
+            // reading its file, so it is opened once more without them.
+            Err(error) if error.is_corrupt() && remove_snapshots(path).unwrap_or(false) => Ok(None),
+            other => other.map(Some),
+        })?;
+        Ok(Self { db, whole: RwLock::default() })
+    }
+
+    /// Waits until nothing of sled holds a database any more: threads of its own may, for a moment
+    /// after it was dropped, and write to its directory.
+    pub(super) fn wait_until_closed(path: &Path) -> Result<()> {
+        let mut options = OpenOptions::new();
+        let data = options.read(true).write(true).open(path.join(DATA_FILE)).map_err(Error::io)?;
+        lock(&data)
     }
 
     // The lock guards no value, so a poisoned one is as good as any.

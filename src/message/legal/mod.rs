@@ -1,13 +1,17 @@
 //! Makes any list of messages one that a provider takes, and says what it took to do so.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::mem;
 
+use super::rule::{Place, Violation};
 use super::{Content, Message, Part, Role};
 
+pub(crate) use self::pairing::Pairing;
+use self::pairing::{CallPlace, response_of};
 pub use self::repair::Repair;
 use self::repair::Repairs;
 
+mod pairing;
 mod repair;
 #[cfg(test)]
 pub(super) mod tests;
@@ -36,13 +40,50 @@ pub(super) mod tests;
 /// );
 /// ```
 pub fn legalize(messages: Vec<Message>) -> (Vec<Message>, Vec<Repair>) {
+    let (messages, repairs) = repair(messages);
+    (messages, repairs.in_order().into_iter().map(|(_, repair)| repair).collect())
+}
+
+/// What [`legalize`] would have to mend, each with the rule that is broken there: none where the
+/// list can be sent as it is. An empty list cannot, and nothing mends it.
+///
+/// These are the rules that all providers share. [`validate_openai`](crate::validate_openai) and
+/// [`validate_anthropic`](crate::validate_anthropic) check a rendered prompt against all rules of
+/// one.
+///
+/// ```
+/// use sessionlog::{Message, Place, Rule, validate};
+///
+/// let found = validate(vec![
+///     Message::user("Is it raining?"),
+///     Message::assistant("Let me look.").with_call("call_1", "weather", "{}"),
+///     Message::user("Never mind."),
+/// ]);
+/// assert_eq!((found[0].place, found[0].rule), (Place::Message(1), Rule::AnsweredCall));
+/// ```
+pub fn validate(messages: Vec<Message>) -> Vec<Violation> {
+    if messages.is_empty() {
+        return vec![Violation::of_no_message()];
+    }
+    let callers: Vec<bool> =
+        messages.iter().map(|message| message.role == Role::Assistant).collect();
+    let (_, repairs) = repair(messages);
+    let violation = |(at, repair): (usize, Repair)| {
+        let is_caller = callers.get(at).copied().unwrap_or_default();
+        let broken = repair.rule(is_caller).broken(repair.finding());
+        Violation::new(Place::Message(at), broken)
+    };
+    repairs.in_order().into_iter().map(violation).collect()
+}
+
+fn repair(messages: Vec<Message>) -> (Vec<Message>, Repairs) {
     let mut repairs = Repairs::default();
     let answers = pair(&messages);
     let turns = take_turns(messages, &answers, &mut repairs);
     let mut turns = merge_responses(turns, &mut repairs);
     rename_shared_ids(&mut turns, &mut repairs);
     let messages = flatten(turns, &mut repairs);
-    (messages, repairs.in_order())
+    (messages, repairs)
 }
 
 /// A message with the results of its calls, one for each and in their order.
@@ -94,60 +135,11 @@ impl UniqueIds {
     }
 }
 
-/// Where a call stands: its message's place, and its own among the message's calls.
-type CallPlace = (usize, usize);
-
-/// The unanswered calls of one model response that share an id.
-struct Unanswered {
-    response: usize,
-    calls: VecDeque<CallPlace>,
-}
-
-/// For each answered call, the place of its result. Inside one response the first unanswered
-/// call of an id is the nearest: tools answer in the order they were called.
-fn pair(messages: &[Message]) -> HashMap<CallPlace, usize> {
-    let mut answers = HashMap::new();
-    let mut open: HashMap<&str, Vec<Unanswered>> = HashMap::new();
-    let mut response = 0;
-    let mut response_id = None;
-    for (at, message) in messages.iter().enumerate() {
-        if message.role == Role::Tool {
-            let id = message.tool_call_id.as_deref().unwrap_or_default();
-            if let Some(call) = open.get_mut(id).and_then(next_unanswered) {
-                answers.insert(call, at);
-            }
-            continue;
-        }
-        let goes_on = response_id.is_some() && response_id == response_of(message);
-        response += usize::from(!goes_on);
-        response_id = response_of(message);
-        if message.role != Role::Assistant {
-            continue;
-        }
-        for (index, call) in message.tool_calls.iter().enumerate() {
-            let Some(id) = call.id.as_deref().filter(|id| !id.is_empty()) else { continue };
-            let responses = open.entry(id).or_default();
-            match responses.last_mut() {
-                Some(last) if last.response == response => last.calls.push_back((at, index)),
-                _ => responses.push(Unanswered { response, calls: [(at, index)].into() }),
-            }
-        }
-    }
-    answers
-}
-
-fn next_unanswered(responses: &mut Vec<Unanswered>) -> Option<CallPlace> {
-    let last = responses.last_mut()?;
-    let call = last.calls.pop_front();
-    if last.calls.is_empty() {
-        responses.pop();
-    }
-    call
-}
-
-/// The model response a message is a part of.
-fn response_of(message: &Message) -> Option<&str> {
-    message.response_id.as_deref().filter(|_| message.role == Role::Assistant)
+/// For each answered call, the place of its result.
+fn pair(messages: &[Message]) -> HashMap<CallPlace<usize>, usize> {
+    let mut pairing = Pairing::default();
+    let places = messages.iter().enumerate();
+    places.filter_map(|(at, message)| Some((pairing.take(message, at)?, at))).collect()
 }
 
 fn is_same_response(first: &Turn, second: &Turn) -> bool {
@@ -171,7 +163,7 @@ fn is_sendable(message: &Message) -> bool {
 /// Puts each result to its call, and leaves out what has no partner.
 fn take_turns(
     messages: Vec<Message>,
-    answers: &HashMap<CallPlace, usize>,
+    answers: &HashMap<CallPlace<usize>, usize>,
     repairs: &mut Repairs,
 ) -> Vec<Turn> {
     let mut pool: Vec<Option<Message>> = messages.into_iter().map(Some).collect();

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::message::{Message, ToolCall};
+use crate::message::rule::Rule;
+use crate::message::{Message, Role, ToolCall};
 
 /// One thing [`legalize`](crate::legalize) did to a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +78,49 @@ impl fmt::Display for Repair {
     }
 }
 
+impl Repair {
+    /// The rule that was broken.
+    pub(super) fn rule(&self, is_caller: bool) -> Rule {
+        match self {
+            Self::DroppedResult { .. } => Rule::AnsweringResult,
+            Self::StrippedCall { .. } if !is_caller => Rule::CallerRole,
+            Self::StrippedCall { id: Some(id), .. } if !id.is_empty() => Rule::AnsweredCall,
+            Self::StrippedCall { .. } => Rule::CallId,
+            Self::DroppedMessage { role } => match Role::from(role.as_str()) {
+                Role::Other(_) => Rule::KnownRole,
+                _ => Rule::Content,
+            },
+            Self::MovedResult { .. } => Rule::ResultPlace,
+            Self::RenamedCall { .. } => Rule::UniqueCallId,
+            Self::MergedResponse { .. } => Rule::OneResponse,
+        }
+    }
+
+    /// What was found, before anything was done about it.
+    pub(super) fn finding(&self) -> String {
+        match self {
+            Self::DroppedResult { tool_call_id: Some(id) } => {
+                format!("answers {id:?}, which is no unanswered call before it")
+            }
+            Self::DroppedResult { tool_call_id: None } => "a result that names no call".into(),
+            Self::StrippedCall { id: Some(id), name } => {
+                format!("the call {id:?} of {name:?} is not answered")
+            }
+            Self::StrippedCall { id: None, name } => format!("a call of {name:?} has no id"),
+            Self::DroppedMessage { role } => {
+                format!("a message of role {role:?} says nothing that a provider takes")
+            }
+            Self::MovedResult { tool_call_id } => {
+                format!("the result of {tool_call_id:?} is not directly behind its call")
+            }
+            Self::RenamedCall { from, .. } => format!("has the call id {from:?} twice"),
+            Self::MergedResponse { response_id } => {
+                format!("another part of the response {response_id:?} stands before it")
+            }
+        }
+    }
+}
+
 /// Repairs, each with the place it concerns in the list as given.
 #[derive(Default)]
 pub(super) struct Repairs(Vec<(usize, Repair)>);
@@ -94,8 +138,8 @@ impl Repairs {
         self.add(at, Repair::StrippedCall { id: call.id, name: call.name });
     }
 
-    pub(super) fn in_order(mut self) -> Vec<Repair> {
+    pub(super) fn in_order(mut self) -> Vec<(usize, Repair)> {
         self.0.sort_by_key(|(at, _)| *at);
-        self.0.into_iter().map(|(_, repair)| repair).collect()
+        self.0
     }
 }

@@ -1,16 +1,21 @@
 //! Messages as Anthropic's Messages API takes them.
 
+use std::collections::BTreeMap;
+
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::image::Image;
-use super::{to_function_name, to_word, turns};
+use super::{left_out, to_function_name, to_word, turns};
 use crate::message::legal::{UniqueIds, legalize};
 use crate::message::{Content, Message, Part, Role, ToolCall};
 
-/// A prompt for Anthropic's Messages API: the two members of a request that hold it.
-#[derive(Debug, Clone, PartialEq, Default)]
+/// A prompt for Anthropic's Messages API: the two members of a request that hold it, and as JSON
+/// these two.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Anthropic {
     /// The instructions, which the API takes beside the messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
     /// The messages, user and assistant by turns.
     pub messages: Vec<Value>,
@@ -34,6 +39,13 @@ pub struct Anthropic {
 /// assert_eq!(prompt.system.as_deref(), Some("Be brief."));
 /// assert_eq!(prompt.messages.len(), 1);
 /// assert_eq!(check_anthropic(&prompt), Ok(()));
+/// // A request is these members with a model and a bound.
+/// let mut request = serde_json::to_value(&prompt)?;
+/// request["model"] = "claude-sonnet-4-5".into();
+/// assert_eq!(request["system"], "Be brief.");
+/// let bare = serde_json::to_string(&to_anthropic(&[Message::user("Hi")]))?;
+/// assert!(bare.starts_with(r#"{"messages":[{"#));
+/// # Ok::<(), serde_json::Error>(())
 /// ```
 pub fn to_anthropic(messages: &[Message]) -> Anthropic {
     let (messages, _) = legalize(messages.to_vec());
@@ -66,6 +78,19 @@ pub fn to_anthropic(messages: &[Message]) -> Anthropic {
     system.retain(|text| !is_blank(text));
     let system = (!system.is_empty()).then(|| system.join("\n\n"));
     Anthropic { system, messages: conversation.finish() }
+}
+
+/// How many parts of messages [`to_anthropic`] leaves out, by their type; text is never left out.
+pub fn left_out_of_anthropic(messages: &[Message]) -> BTreeMap<String, u64> {
+    left_out(messages, |message, part| {
+        let Part::Json(json) = part else { return true };
+        match message.role {
+            Role::User => image_block(&json.to_value()).is_some(),
+            Role::Assistant => thinking_block(&json.to_value()).is_some(),
+            Role::Tool => !is_error(message) && image_block(&json.to_value()).is_some(),
+            Role::System | Role::Developer | Role::Other(_) => false,
+        }
+    })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -193,12 +218,16 @@ fn input(arguments: &str) -> Value {
     }
 }
 
+fn is_error(result: &Message) -> bool {
+    result.extra("is_error").is_some_and(|json| json.as_str() == "true")
+}
+
 /// A result without content is left without, which the API takes; empty text it does not.
 fn tool_result(result: &Message, id: &str) -> Value {
     let mut block = Map::new();
     block.insert("type".into(), "tool_result".into());
     block.insert("tool_use_id".into(), id.into());
-    let is_error = result.extra("is_error").is_some_and(|json| json.as_str() == "true");
+    let is_error = is_error(result);
     let content = match &result.content {
         Content::Text(text) if !is_blank(text) => Value::from(text.as_str()),
         // The API takes nothing but text in an error.

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::message::{MediaForm, MediaRef};
+
 /// The media types that both providers take.
 pub(super) const MEDIA_TYPES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
 
@@ -9,6 +11,8 @@ pub(super) const MEDIA_TYPES: [&str; 4] = ["image/jpeg", "image/png", "image/gif
 pub(super) enum Image {
     /// Its bytes.
     Base64 { media_type: String, data: String },
+    /// A reference that stands for them.
+    Stored { media_type: String, reference: MediaRef },
     /// Where to find it, over HTTP or HTTPS.
     Url(String),
 }
@@ -40,6 +44,10 @@ impl Image {
     }
 
     fn from_url(url: &str) -> Option<Self> {
+        if let Ok(reference) = url.parse::<MediaRef>() {
+            let media_type = reference.media_type().to_owned();
+            return Self::from_reference(&media_type, reference, MediaForm::DataUrl);
+        }
         if let Some(inline) = url.strip_prefix("data:") {
             let (header, data) = inline.split_once(',')?;
             return Self::from_base64(header.strip_suffix(";base64")?, data);
@@ -49,16 +57,27 @@ impl Image {
     }
 
     fn from_base64(media_type: &str, data: &str) -> Option<Self> {
-        // Many tools write `image/jpg`, which is no registered type and is refused.
-        let media_type = if media_type == "image/jpg" { "image/jpeg" } else { media_type };
-        let is_taken = MEDIA_TYPES.contains(&media_type) && is_base64(data);
-        is_taken.then(|| Self::Base64 { media_type: media_type.to_owned(), data: data.to_owned() })
+        if let Ok(reference) = data.parse() {
+            return Self::from_reference(media_type, reference, MediaForm::Base64);
+        }
+        let media_type = taken_type(media_type).filter(|_| is_base64(data))?;
+        Some(Self::Base64 { media_type: media_type.to_owned(), data: data.to_owned() })
+    }
+
+    /// What a reference stands for is an image only where its form fits its place.
+    fn from_reference(media_type: &str, reference: MediaRef, form: MediaForm) -> Option<Self> {
+        let media_type = taken_type(media_type)?.to_owned();
+        let is_image = reference.form() == form && reference.size() > 0;
+        is_image.then_some(Self::Stored { media_type, reference })
     }
 
     /// The URL that OpenAI is given.
     pub(super) fn into_url(self) -> String {
         match self {
             Self::Base64 { media_type, data } => format!("data:{media_type};base64,{data}"),
+            Self::Stored { media_type, reference } => {
+                stored(&reference, &media_type, MediaForm::DataUrl)
+            }
             Self::Url(url) => url,
         }
     }
@@ -69,11 +88,27 @@ impl Image {
             Self::Base64 { media_type, data } => {
                 json!({"type": "base64", "media_type": media_type, "data": data})
             }
+            Self::Stored { media_type, reference } => {
+                let data = stored(&reference, &media_type, MediaForm::Base64);
+                json!({"type": "base64", "media_type": media_type, "data": data})
+            }
             Self::Url(url) if url.starts_with("https://") => json!({"type": "url", "url": url}),
             Self::Url(_) => return None,
         };
         Some(json!({"type": "image", "source": source}))
     }
+}
+
+/// The media type by the name that both providers take.
+fn taken_type(media_type: &str) -> Option<&str> {
+    // Many tools write `image/jpg`, which is no registered type and is refused.
+    let media_type = if media_type == "image/jpg" { "image/jpeg" } else { media_type };
+    MEDIA_TYPES.contains(&media_type).then_some(media_type)
+}
+
+/// The text of a reference to the same bytes in another place.
+fn stored(reference: &MediaRef, media_type: &str, form: MediaForm) -> String {
+    reference.clone().with_form(form).with_media_type(media_type).to_string()
 }
 
 fn is_base64(data: &str) -> bool {

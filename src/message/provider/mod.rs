@@ -9,15 +9,17 @@ mod record;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::iter;
 
-pub use self::anthropic::{Anthropic, to_anthropic};
-pub use self::anthropic_rules::check_anthropic;
-pub use self::openai::to_openai;
-pub use self::openai_rules::check_openai;
+pub use self::anthropic::{Anthropic, left_out_of_anthropic, to_anthropic};
+pub use self::anthropic_rules::{check_anthropic, validate_anthropic};
+pub use self::openai::{left_out_of_openai, to_openai};
+pub use self::openai_rules::{check_openai, validate_openai};
 pub(crate) use self::record::{from_record, to_record};
 
-use super::{Message, Role};
+use super::legal::legalize;
+use super::{Content, Message, Part, Role};
 
 /// Characters of a function's name that both providers take.
 const FUNCTION_NAME_CHARS_MAX: usize = 64;
@@ -41,6 +43,24 @@ fn to_function_name(name: &str) -> String {
     let mut word = to_word(name);
     word.truncate(FUNCTION_NAME_CHARS_MAX);
     if word.is_empty() { String::from("_") } else { word }
+}
+
+/// How many parts of messages that will be sent a provider is not given, by their type. What is no
+/// part of a prompt at all, legalizing tells.
+fn left_out(
+    messages: &[Message],
+    is_given: impl Fn(&Message, &Part) -> bool,
+) -> BTreeMap<String, u64> {
+    let (messages, _) = legalize(messages.to_vec());
+    let mut counts = BTreeMap::new();
+    for message in &messages {
+        let Content::Parts(parts) = &message.content else { continue };
+        let parts = parts.iter().filter(|part| part.text().is_none());
+        for part in parts.filter(|part| !is_given(message, part)) {
+            *counts.entry(part.kind()).or_default() += 1;
+        }
+    }
+    counts
 }
 
 /// Walks over a legal list, each message with the results of its calls.

@@ -1,9 +1,11 @@
 //! Messages as OpenAI's Chat Completions API takes them.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::image::Image;
-use super::{is_function_name, to_function_name, turns};
+use super::{is_function_name, left_out, to_function_name, turns};
 use crate::message::legal::{UniqueIds, legalize};
 use crate::message::{Content, Message, Part, Role, ToolCall};
 
@@ -35,6 +37,21 @@ pub fn to_openai(messages: &[Message]) -> Vec<Value> {
         }
     }
     rendered
+}
+
+/// How many parts of messages [`to_openai`] leaves out, by their type; text is never left out.
+///
+/// ```
+/// use sessionlog::{Message, left_out_of_openai};
+///
+/// let text = r#"{"role":"user","content":[
+///     {"type":"text","text":"Read this."}, {"type":"file","file":{"file_id":"f"}}]}"#;
+/// let messages = [Message::from_json(text)?];
+/// assert_eq!(left_out_of_openai(&messages)["file"], 1);
+/// # Ok::<(), sessionlog::Error>(())
+/// ```
+pub fn left_out_of_openai(messages: &[Message]) -> BTreeMap<String, u64> {
+    left_out(messages, |message, part| message.role == Role::User && user_part(part).is_some())
 }
 
 /// Ids that the API takes, different in one message.

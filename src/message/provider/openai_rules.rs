@@ -6,148 +6,227 @@ use serde_json::{Map, Value};
 
 use super::is_function_name;
 use super::openai::ID_CHARS_MAX;
+use crate::message::rule::{Broken, Place, Rule, Violation};
+use crate::message::{MediaForm, MediaRef};
 
-/// Says which message breaks which rule of OpenAI's Chat Completions API.
+/// Says which message is the first to break a rule of OpenAI's Chat Completions API.
 ///
-/// It looks at the messages alone, not at how they came about. An empty list breaks no rule:
-/// there is nothing to send.
-pub fn check_openai(messages: &[Value]) -> Result<(), String> {
-    let mut unanswered: HashSet<&str> = HashSet::new();
-    for (at, message) in messages.iter().enumerate() {
-        let told = |broken: String| format!("message {at}: {broken}");
-        check_message(message, &mut unanswered).map_err(told)?;
-    }
-    all_answered(&unanswered).map_err(|broken| format!("at the end: {broken}"))
+/// It looks at the messages alone, not at how they came about.
+pub fn check_openai(messages: &[Value]) -> Result<(), Violation> {
+    validate_openai(messages).into_iter().next().map_or(Ok(()), Err)
 }
 
-fn check_message<'a>(message: &'a Value, unanswered: &mut HashSet<&'a str>) -> Result<(), String> {
+/// Every message that breaks a rule of OpenAI's Chat Completions API, each with the first rule
+/// that it breaks.
+///
+/// ```
+/// use sessionlog::{Place, Rule, validate_openai};
+///
+/// let prompt = serde_json::json!([
+///     {"role": "tool", "tool_call_id": "call_1", "content": "4 degrees"},
+///     {"role": "user", "content": null},
+/// ]);
+/// let found = validate_openai(prompt.as_array().unwrap());
+/// let rules: Vec<_> = found.iter().map(|violation| (violation.place, violation.rule)).collect();
+/// assert_eq!(
+///     rules,
+///     [(Place::Message(0), Rule::AnsweringResult), (Place::Message(1), Rule::Content)],
+/// );
+/// ```
+pub fn validate_openai(messages: &[Value]) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut unanswered: HashSet<&str> = HashSet::new();
+    for (at, message) in messages.iter().enumerate() {
+        if let Err(broken) = check_message(message, &mut unanswered) {
+            found.push(Violation::new(Place::Message(at), broken));
+        }
+    }
+    if let Err(broken) = all_answered(&mut unanswered) {
+        found.push(Violation::new(Place::End, broken));
+    }
+    if messages.is_empty() {
+        found.push(Violation::of_no_message());
+    }
+    found
+}
+
+fn check_message<'a>(message: &'a Value, unanswered: &mut HashSet<&'a str>) -> Result<(), Broken> {
     let members = object(message, "the message")?;
     let role = string(members, "role")?;
-    let allowed: &[&str] = match role {
-        "system" | "developer" | "user" => &["role", "content", "name"],
-        "assistant" => &["role", "content", "name", "tool_calls"],
-        "tool" => &["role", "content", "tool_call_id"],
-        other => return Err(format!("{other:?} is no role")),
-    };
-    only(members, allowed)?;
     if role == "tool" {
+        only(members, &["role", "content", "tool_call_id"])?;
         let id = string(members, "tool_call_id")?;
         if !unanswered.remove(id) {
-            return Err(format!("answers {id:?}, which is no unanswered call directly before"));
+            return Err(Rule::AnsweringResult
+                .broken(format!("answers {id:?}, which is no unanswered call directly before")));
         }
         return check_content(members, &["text"]);
     }
-    all_answered(unanswered)?;
+    let answered = all_answered(unanswered);
+    let checked = check_said(role, members, unanswered);
+    answered.and(checked)
+}
+
+/// Checks what a message says that is no result.
+fn check_said<'a>(
+    role: &str,
+    members: &'a Map<String, Value>,
+    unanswered: &mut HashSet<&'a str>,
+) -> Result<(), Broken> {
+    let allowed: &[&str] = match role {
+        "system" | "developer" | "user" => &["role", "content", "name"],
+        // What comes back may be sent again as it is.
+        "assistant" => {
+            &["role", "content", "name", "tool_calls", "refusal", "annotations", "audio"]
+        }
+        other => return Err(Rule::KnownRole.broken(format!("{other:?} is no role"))),
+    };
+    // Its calls are known even where something else of it is wrong, so that their results are
+    // not blamed for it.
+    let said = match role {
+        "user" => check_content(members, &["text", "image_url", "input_audio", "file"]),
+        "assistant" => check_assistant(members, unanswered),
+        _ => check_content(members, &["text"]),
+    };
+    only(members, allowed)?;
     if members.contains_key("name") {
         check_name(string(members, "name")?)?;
     }
-    match role {
-        "user" => check_content(members, &["text", "image_url"]),
-        "assistant" => check_assistant(members, unanswered),
-        _ => check_content(members, &["text"]),
-    }
+    said
 }
 
 fn check_assistant<'a>(
     members: &'a Map<String, Value>,
     unanswered: &mut HashSet<&'a str>,
-) -> Result<(), String> {
+) -> Result<(), Broken> {
     let Some(calls) = members.get("tool_calls") else {
-        if members.get("content").and_then(Value::as_str) == Some("") {
-            return Err("says nothing and calls nothing".into());
+        let is_refusal = members.get("refusal").is_some_and(Value::is_string);
+        if is_refusal || members.get("audio").is_some_and(Value::is_object) {
+            return Ok(());
         }
-        return check_content(members, &["text"]);
+        if members.get("content").and_then(Value::as_str) == Some("") {
+            return Err(Rule::Content.broken("says nothing and calls nothing"));
+        }
+        return check_content(members, &["text", "refusal"]);
     };
-    let calls = calls.as_array().filter(|calls| !calls.is_empty());
-    for call in calls.ok_or("tool_calls is no list of at least one call")? {
-        let id = check_call(call)?;
-        if !unanswered.insert(id) {
-            return Err(format!("has the call id {id:?} twice"));
+    let Some(calls) = calls.as_array().filter(|calls| !calls.is_empty()) else {
+        return Err(Rule::Shape.broken("tool_calls is no list of at least one call"));
+    };
+    let mut checked = Ok(());
+    for call in calls {
+        let found = check_call(call);
+        let id = call.get("id").and_then(Value::as_str);
+        let is_shared = id.is_some_and(|id| !unanswered.insert(id));
+        checked = checked.and(found);
+        if is_shared {
+            let id = id.unwrap_or_default();
+            let twice = Rule::UniqueCallId.broken(format!("has the call id {id:?} twice"));
+            checked = checked.and(Err(twice));
         }
     }
+    checked?;
     match members.get("content") {
         None | Some(Value::Null) => Ok(()),
-        Some(_) => check_content(members, &["text"]),
+        Some(_) => check_content(members, &["text", "refusal"]),
     }
 }
 
-fn check_call(call: &Value) -> Result<&str, String> {
+fn check_call(call: &Value) -> Result<(), Broken> {
     let call = object(call, "a call")?;
     only(call, &["id", "type", "function"])?;
     let id = string(call, "id")?;
     if !(1..=ID_CHARS_MAX).contains(&id.chars().count()) {
-        return Err(format!("the call id {id:?} has not 1 to {ID_CHARS_MAX} characters"));
+        let detail = format!("the call id {id:?} has not 1 to {ID_CHARS_MAX} characters");
+        return Err(Rule::CallId.broken(detail));
     }
     if string(call, "type")? != "function" {
-        return Err(format!("the call {id:?} is not of type \"function\""));
+        return Err(Rule::Shape.broken(format!("the call {id:?} is not of type \"function\"")));
     }
     let function = object(call.get("function").unwrap_or(&Value::Null), "function")?;
     only(function, &["name", "arguments"])?;
     check_name(string(function, "name")?)?;
-    string(function, "arguments")?;
-    Ok(id)
+    string(function, "arguments").map(|_| ())
 }
 
 /// Content is text, or a list of at least one part of the given types.
-fn check_content(members: &Map<String, Value>, types: &[&str]) -> Result<(), String> {
+fn check_content(members: &Map<String, Value>, types: &[&str]) -> Result<(), Broken> {
     match members.get("content") {
         Some(Value::String(_)) => Ok(()),
         Some(Value::Array(parts)) if !parts.is_empty() => {
             parts.iter().try_for_each(|part| check_part(part, types))
         }
-        _ => Err("content is neither text nor a list of at least one part".into()),
+        _ => Err(Rule::Content.broken("content is neither text nor a list of at least one part")),
     }
 }
 
-fn check_part(part: &Value, types: &[&str]) -> Result<(), String> {
+fn check_part(part: &Value, types: &[&str]) -> Result<(), Broken> {
     let part = object(part, "a part")?;
     let kind = string(part, "type")?;
     if !types.contains(&kind) {
-        return Err(format!("a part of type {kind:?} has no place here"));
+        let detail = format!("a part of type {kind:?} has no place here");
+        return Err(Rule::KnownPart.broken(detail));
     }
     only(part, &["type", kind])?;
     if kind == "text" {
         let text = string(part, "text")?;
-        return if text.is_empty() { Err("a part has empty text".into()) } else { Ok(()) };
+        let empty = || Rule::Content.broken("a part has empty text");
+        return if text.is_empty() { Err(empty()) } else { Ok(()) };
+    }
+    if kind == "refusal" {
+        return string(part, "refusal").map(|_| ());
+    }
+    if kind != "image_url" {
+        return object(part.get(kind).unwrap_or(&Value::Null), kind).map(|_| ());
     }
     let image = object(part.get("image_url").unwrap_or(&Value::Null), "image_url")?;
     only(image, &["url", "detail"])?;
     let url = string(image, "url")?;
-    if !["https://", "http://", "data:image/"].iter().any(|start| url.starts_with(start)) {
-        return Err("an image's url is neither on the web nor an image itself".into());
+    let is_inline = |reference: MediaRef| {
+        reference.form() == MediaForm::DataUrl && reference.media_type().starts_with("image/")
+    };
+    if !["https://", "http://", "data:image/"].iter().any(|start| url.starts_with(start))
+        && !url.parse().is_ok_and(is_inline)
+    {
+        let detail = "an image's url is neither on the web nor an image itself";
+        return Err(Rule::Media.broken(detail));
     }
     match image.get("detail").map(Value::as_str) {
         None | Some(Some("auto" | "low" | "high")) => Ok(()),
-        Some(_) => Err("an image's detail is not auto, low or high".into()),
+        Some(_) => Err(Rule::Media.broken("an image's detail is not auto, low or high")),
     }
 }
 
-fn check_name(name: &str) -> Result<(), String> {
+fn check_name(name: &str) -> Result<(), Broken> {
     if is_function_name(name) {
         return Ok(());
     }
-    Err(format!("the name {name:?} does not match ^[a-zA-Z0-9_-]{{1,64}}$"))
+    let detail = format!("the name {name:?} does not match ^[a-zA-Z0-9_-]{{1,64}}$");
+    Err(Rule::FunctionName.broken(detail))
 }
 
-fn all_answered(unanswered: &HashSet<&str>) -> Result<(), String> {
+/// Says which call was not answered, once.
+fn all_answered(unanswered: &mut HashSet<&str>) -> Result<(), Broken> {
     // The least, so that the same prompt always gets the same answer.
-    match unanswered.iter().min() {
-        Some(id) => Err(format!("the call {id:?} has not been answered")),
-        None => Ok(()),
-    }
+    let Some(id) = unanswered.iter().min() else { return Ok(()) };
+    let broken = Rule::AnsweredCall.broken(format!("the call {id:?} has not been answered"));
+    unanswered.clear();
+    Err(broken)
 }
 
-pub(super) fn object<'a>(value: &'a Value, what: &str) -> Result<&'a Map<String, Value>, String> {
-    value.as_object().ok_or_else(|| format!("{what} is no object"))
+pub(super) fn object<'a>(value: &'a Value, what: &str) -> Result<&'a Map<String, Value>, Broken> {
+    value.as_object().ok_or_else(|| Rule::Shape.broken(format!("{what} is no object")))
 }
 
-pub(super) fn string<'a>(members: &'a Map<String, Value>, name: &str) -> Result<&'a str, String> {
-    members.get(name).and_then(Value::as_str).ok_or_else(|| format!("{name} is no string"))
+pub(super) fn string<'a>(members: &'a Map<String, Value>, name: &str) -> Result<&'a str, Broken> {
+    let text = members.get(name).and_then(Value::as_str);
+    text.ok_or_else(|| Rule::Shape.broken(format!("{name} is no string")))
 }
 
-pub(super) fn only(members: &Map<String, Value>, allowed: &[&str]) -> Result<(), String> {
+pub(super) fn only(members: &Map<String, Value>, allowed: &[&str]) -> Result<(), Broken> {
     match members.keys().find(|name| !allowed.contains(&name.as_str())) {
-        Some(name) => Err(format!("the member {name:?} is unknown here")),
+        Some(name) => {
+            Err(Rule::UnknownMember.broken(format!("the member {name:?} is unknown here")))
+        }
         None => Ok(()),
     }
 }

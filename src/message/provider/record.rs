@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::json::{Field, Json, JsonObject};
-use crate::message::Metrics;
-use crate::message::{Content, Message, Part, Role, ToolCall};
+use crate::message::{Content, Message, Metrics, Omitted, Part, Role, ToolCall};
 
 /// Reads a record. [`to_record`] gives an equal one back.
 pub(crate) fn from_record(record: JsonObject) -> Result<Message> {
@@ -44,6 +43,7 @@ fn read_member(message: &mut Message, name: &str, value: &Json) -> bool {
             set(&mut message.created_at_us, micros.map(Some))
         }
         "metrics" => set(&mut message.metrics, read_metrics(value).map(Some)),
+        "omitted" => set(&mut message.omitted, read_omitted(value)),
         "from_history" => {
             // Records of Agno carry it in this place, so it stays there too.
             message.from_history = value.as_str() == "true";
@@ -150,6 +150,13 @@ fn read_metrics(value: &Json) -> Option<Metrics> {
     (parsed(value) == metrics_record(&metrics)).then_some(metrics)
 }
 
+/// `None` also where nothing is left out, which no whole message would give back.
+fn read_omitted(value: &Json) -> Option<Omitted> {
+    let omitted: Omitted = serde_json::from_str(value.as_str()).ok()?;
+    let is_given_back = parsed(value) == serde_json::to_value(omitted).ok();
+    (is_given_back && !omitted.is_empty()).then_some(omitted)
+}
+
 fn metrics_record(metrics: &Metrics) -> Option<Value> {
     serde_json::to_value(metrics).ok()
 }
@@ -174,6 +181,9 @@ pub(crate) fn to_record(message: &Message) -> JsonObject {
     member("response_id", string(&message.response_id));
     member("created_at_us", message.created_at_us.map(|micros| Json::from(Value::from(micros))));
     member("from_history", message.from_history.then(|| Json::from(Value::Bool(true))));
+    let omitted = Some(&message.omitted).filter(|omitted| !omitted.is_empty());
+    let omitted = omitted.and_then(|omitted| serde_json::to_value(omitted).ok());
+    member("omitted", omitted.map(Json::from));
     member("metrics", message.metrics.as_ref().and_then(metrics_record).map(Json::from));
 
     let role = Field { name: String::from("role"), value: Json::string(message.role.as_str()) };

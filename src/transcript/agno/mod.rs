@@ -5,7 +5,7 @@ mod read;
 mod run;
 mod session;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::export::Recorded;
 use super::format::{Format, FormatSpec, Sign};
@@ -39,8 +39,8 @@ fn recognise(record: &JsonObject) -> Sign {
 /// back, and when it was made; a fork was made when it was forked.
 fn document(recorded: &Recorded) -> Result<Json> {
     let mut record = recorded.now.to_record()?;
-    let source = recorded.import(Format::Agno).and_then(|import| import.data.as_ref());
-    let source = source.map(Json::to_value).unwrap_or_default();
+    let source = recorded.data(Format::Agno)?.map(|data| data.to_json().to_value());
+    let source = source.unwrap_or_else(|| Value::Object(Map::new()));
     let (Value::Object(record), Value::Object(source)) = (&mut record, source) else {
         return Ok(Json::from(record));
     };

@@ -162,6 +162,7 @@ fn kept_run(mut run: JsonObject, run_id: String, parent: Option<&str>) -> KeptRu
         model_provider: take_text(&mut run, "model_provider"),
         input: run.take("input").filter(|input| input.as_str() != "null"),
         extra: run.0,
+        reduced: None,
     };
     KeptRun { status, reason, metrics, ..KeptRun::new(started) }
 }

@@ -58,7 +58,8 @@ pub(super) fn of_run(session_id: &str, run: &JsonObject) -> Conversation {
 fn kept(object: &JsonObject) -> Kept {
     let session_type = session_type(object);
     let data = match session_type {
-        SessionType::Agent => "agent_data",
+        // No name is read as memories, which are no session.
+        SessionType::Agent | SessionType::Memories => "agent_data",
         SessionType::Team => "team_data",
         SessionType::Workflow => "workflow_data",
     };

@@ -11,8 +11,11 @@ pub(super) const ANTHROPIC_LINES: &str = include_str!("../../../tests/fixtures/a
 
 fn check_window(engine: &Engine, session_id: &str) {
     let window = session(engine, session_id).window().all_runs();
-    assert_eq!(check_openai(&window.openai().unwrap()), Ok(()));
-    assert_eq!(check_anthropic(&window.anthropic().unwrap()), Ok(()));
+    let (openai, anthropic) = (window.openai().unwrap(), window.anthropic().unwrap());
+    // Where nobody said anything that can be sent, nothing is.
+    assert!(openai.is_empty() || check_openai(&openai) == Ok(()), "{openai:?}");
+    let is_legal = anthropic.messages.is_empty() || check_anthropic(&anthropic) == Ok(());
+    assert!(is_legal, "{anthropic:?}");
 }
 
 #[test]

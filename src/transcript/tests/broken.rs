@@ -131,7 +131,10 @@ fn names_that_no_session_can_have_are_refused() {
     let text = format!(r#"[{{"id":"{long}","messages":{message}}},{{"id":"a\nb","messages":[]}}]"#);
     let report = import(&engine(), "f", &text);
     assert_eq!((report.recorded.sessions, report.skipped.len()), (0, 2));
-    assert_eq!(report.skipped[0].reason, "session id of 600 is over the limit of 512");
+    assert_eq!(
+        report.skipped[0].reason,
+        "session id: length in bytes of 600 is over the limit of 512"
+    );
     assert_eq!(report.skipped[1].reason, r#"session id "a\nb" holds a control character"#);
     let text = format!(r#"{{"id":"ok","user":"{long}","messages":{message}}}"#);
     let report = import(&engine(), "f", &text);

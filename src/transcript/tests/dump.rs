@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::transcript::{Format, ImportOptions, ImportReport, export, import_text};
-use crate::{Engine, Message, Metrics, Point, Session};
+use crate::transcript::{
+    Format, ImportOptions, ImportReport, export, export_memories, import_text,
+};
+use crate::{Access, Engine, Memories, MemoryQuery, Message, Metrics, NewMemory, Point, Session};
 
 fn turn(session: &Session, question: &str) {
     let messages = [
@@ -178,4 +180,78 @@ fn a_fork_that_is_cut_inside_its_first_commit_is_whole_in_its_indexes() {
     assert_eq!(import(&other, &lines(&fork)).skipped, []);
     let here = other.session("one").user("alice").open_existing().unwrap();
     assert_eq!(lines(&here), lines(&fork));
+}
+
+/// A memory that came from a message, one that was changed and erased, and nothing of a message.
+fn remembered() -> (Engine, Memories, String) {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("s").user("alice").open().unwrap();
+    turn(&session, "I like tea");
+    let memories = engine.memories("alice").unwrap();
+    let add = |new: NewMemory| {
+        let (memory_id, ticket) = memories.add(new).unwrap();
+        ticket.wait().unwrap();
+        memory_id
+    };
+    let learned = add(NewMemory::new("Likes tea.").topics(["drinks"]).from_message("s", 3));
+    let gone = add(NewMemory::new("SECRET"));
+    memories.erase(&gone, None).unwrap();
+    (engine, memories, learned)
+}
+
+fn memory_lines(memories: &Memories) -> String {
+    let lines = export_memories(memories).unwrap();
+    lines.iter().map(|line| line.as_str().to_owned() + "\n").collect()
+}
+
+#[test]
+fn memories_are_taken_over_with_the_same_links_and_an_erasure_still_finds_them() {
+    let (engine, memories, learned) = remembered();
+    let dump = memory_lines(&memories);
+    assert!(!dump.contains("SECRET"));
+    let session = engine.session("s").user("alice").open_existing().unwrap();
+    // Whichever comes first: the memory or the session that it came from.
+    for texts in [[lines(&session), dump.clone()], [dump.clone(), lines(&session)]] {
+        let other = Engine::in_memory().unwrap();
+        for text in &texts {
+            assert_eq!(import(&other, text).skipped, []);
+        }
+        let here = other.memories("alice").unwrap();
+        assert_eq!(memory_lines(&here), dump);
+        assert_eq!(here.get(&learned).unwrap(), memories.get(&learned).unwrap());
+        assert_eq!(here.history(&learned).unwrap(), memories.history(&learned).unwrap());
+        let again = import(&other, &dump);
+        assert_eq!((again.unchanged_memory_users, again.recorded.memory_users), (1, 0));
+        here.add(NewMemory::new("It goes on.")).unwrap().1.wait().unwrap();
+        let taken = other.session("s").user("alice").open_existing().unwrap();
+        taken.erase_message(3, None).unwrap();
+        assert!(here.get(&learned).is_err());
+        assert!(other.verify().unwrap().ok);
+    }
+}
+
+#[test]
+fn memories_do_not_bring_back_what_was_erased_here_and_mix_with_no_others() {
+    let (engine, memories, _) = remembered();
+    let dump = memory_lines(&memories);
+    let session = engine.session("s").user("alice").open_existing().unwrap();
+    let other = Engine::in_memory().unwrap();
+    import(&other, &lines(&session));
+    other.session("s").user("alice").open_existing().unwrap().erase_message(3, None).unwrap();
+    let report = import(&other, &dump);
+    assert!(report.skipped[0].reason.contains("no such message"), "{:?}", report.skipped);
+    assert_eq!(memory_lines(&other.memories("alice").unwrap()), "");
+    // Under another user's name, as a session's, or changed by hand, they are none.
+    let forged = [
+        dump.replace("\"memories_of\":\"alice\"", "\"memories_of\":\"bob\""),
+        dump.replace("\"memories_of\":\"alice\"", "\"session_id\":\"alice\""),
+        dump.replace("Likes tea.", "Likes gin."),
+    ];
+    for text in forged {
+        let third = Engine::in_memory().unwrap();
+        let report = import(&third, &text);
+        assert!(!report.skipped.is_empty());
+        assert!(third.memory_users(&Access::Admin).unwrap().iter().all(|user| user == "alice"));
+        assert!(third.memories("alice").unwrap().list(&MemoryQuery::new()).unwrap().is_empty());
+    }
 }

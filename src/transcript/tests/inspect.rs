@@ -72,7 +72,11 @@ fn what_a_log_says_about_a_sample_is_kept_without_what_is_about_all() {
     let mut spent = crate::Metrics::tokens(110, 10);
     (spent.cache_read_tokens, spent.reasoning_tokens) = (40, 1);
     assert_eq!(view.metrics, spent);
-    let data = view.imports[0].data.as_ref().unwrap().to_value();
+    let data = session(&engine, &view.session_id)
+        .import_data(&view.imports[0])
+        .unwrap()
+        .unwrap()
+        .to_value();
     let given = json(INSPECT);
     for member in ["id", "epoch", "input", "target", "output", "scores", "metadata", "store"] {
         assert_eq!(data["sample"][member], given["samples"][0][member]);

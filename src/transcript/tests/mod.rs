@@ -7,6 +7,8 @@ mod broken;
 mod dump;
 mod equal;
 mod growth;
+#[cfg(feature = "testing")]
+mod importer;
 mod inspect;
 mod openhands;
 mod recorder;

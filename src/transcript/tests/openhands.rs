@@ -123,7 +123,11 @@ fn what_an_output_says_is_spent_counts_and_else_what_each_response_says() {
     (spent.cache_read_tokens, spent.cache_write_tokens) = (5, 6);
     spent.cost = Some(0.5);
     assert_eq!(view.metrics, spent);
-    let data = view.imports[0].data.as_ref().unwrap().to_value();
+    let data = session(&engine, &view.session_id)
+        .import_data(&view.imports[0])
+        .unwrap()
+        .unwrap()
+        .to_value();
     assert_eq!((&data["instruction"], data.get("history")), (&json!("Water it."), None));
 
     import(&engine, "stream", OPENHANDS_EVENTS);

@@ -65,7 +65,11 @@ fn what_a_trajectory_says_beside_its_messages_is_kept() {
     let mut spent = crate::Metrics::tokens(700, 30);
     spent.cost = Some(0.5);
     assert_eq!(view.metrics, spent);
-    let data = view.imports[0].data.as_ref().unwrap().to_value();
+    let data = session(&engine, &view.session_id)
+        .import_data(&view.imports[0])
+        .unwrap()
+        .unwrap()
+        .to_value();
     let given = json(SWE_AGENT);
     for member in ["environment", "info", "replay_config"] {
         assert_eq!(data[member], given[member]);
@@ -85,7 +89,10 @@ fn broken_messages_of_a_trajectory_are_named() {
     assert!(reasons[0].1.starts_with("history[1]: not JSON: invalid type"), "{reasons:?}");
     assert_eq!(reasons[1], (None, "history[2]: a message without a role"));
     assert_eq!(report.recorded.messages, 1);
-    let data = session(&engine, "f").view().unwrap().imports[0].data.clone().unwrap();
+    let data = {
+        let session = session(&engine, "f");
+        session.import_data(&session.view().unwrap().imports[0]).unwrap().unwrap()
+    };
     assert_eq!(data.to_value(), json!({"trajectory": [{}, 7]}));
 }
 

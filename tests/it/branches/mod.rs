@@ -8,11 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::json;
 use sessionlog::{
     Batch, Durability, Engine, ErrorKind, Log, MemoryLog, Message, Metrics, PageLimit, Point,
-    Range, Record, Repair, RunStatus, Session, Side, check_anthropic, check_openai, to_anthropic,
-    to_openai,
+    Range, Record, Repair, RunStatus, Session, Side,
 };
 
-use crate::support::{Disk, record_tool_turn, record_turn, texts};
+use crate::support::{Disk, assert_sendable, record_tool_turn, record_turn, texts};
 
 fn all_messages(session: &Session) -> Vec<String> {
     texts(&session.window().all_runs().messages().unwrap())
@@ -80,8 +79,7 @@ fn a_fork_between_a_call_and_its_result_can_be_sent_and_says_what_it_leaves_out(
     let left_out =
         Repair::StrippedCall { id: Some("call_1".to_owned()), name: "weather".to_owned() };
     assert_eq!(repairs, [left_out]);
-    check_openai(&to_openai(&messages)).unwrap();
-    check_anthropic(&to_anthropic(&messages)).unwrap();
+    assert_sendable(&messages);
     let run = fork.at(Point::Head).unwrap().runs().unwrap().remove(0);
     assert_eq!(run.status, RunStatus::Interrupted);
     // Where the run is resumed, the call can still be answered.

@@ -1,14 +1,15 @@
 //! What an operation does to the whole database: it ends, loses power, opens again, or fails; and
 //! what must be there then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sessionlog::log::{Fault, FaultyLog};
-use sessionlog::{Durability, ErrorKind, EventId, Point};
+use sessionlog::{Digest, Durability, ErrorKind, Event, EventId, Point, Result, Ticket};
 
 use super::ops::SESSIONS;
-use super::plain::{self, Commit, Model, View};
+use super::plain::{self, Commit, Model};
 use super::run::{Armed, World, assert_legal};
+use super::view::View;
 
 impl World<'_> {
     // ---- the end of a process, or of the power
@@ -50,6 +51,13 @@ impl World<'_> {
         self.open(None, true);
     }
 
+    /// Loses power with nothing on its way.
+    pub(super) fn lose_power(&mut self) {
+        self.engine = None;
+        self.backend.crash();
+        self.open(None, true);
+    }
+
     fn open(&mut self, fault: Option<Fault>, is_crash: bool) {
         self.faulty(|log| {
             log.be_good();
@@ -79,10 +87,17 @@ impl World<'_> {
         let least = if is_crash { self.durable } else { known };
         let mut commits = std::mem::take(&mut self.model.commits);
         commits.append(&mut self.doubtful);
-        let survived = (least..=commits.len()).rev().find_map(|count| {
+        let one_of = std::mem::take(&mut self.one_of);
+        let with_one = one_of.into_iter().map(|one| (commits.len(), Some(one)));
+        let without = (least..=commits.len()).rev().map(|count| (count, None));
+        let survived = with_one.chain(without).find_map(|(count, one)| {
             let mut model = Model::of(&commits[..count]);
-            model.interrupt_runs();
-            (model.sketches() == found).then_some((count, model))
+            if one.is_some_and(|one| !model.commit(one)) {
+                return None;
+            }
+            model.interrupt_runs(&found);
+            let is_it = model.sketches() == found && self.are_receipts(&model);
+            is_it.then_some((count, model))
         });
         assert!(
             survived.is_some(),
@@ -99,6 +114,17 @@ impl World<'_> {
             _ => count,
         };
         self.check_ids();
+        self.check_purged();
+        (0..SESSIONS).for_each(|number| self.look_at_words(number));
+    }
+
+    /// Whether the receipts are those that should be there.
+    fn are_receipts(&self, model: &Model) -> bool {
+        let digest = |number: u8| Digest::of_session(&plain::session_id(number));
+        let wanted = model.receipts.iter().map(|(number, seq)| (digest(*number), *seq));
+        let found = self.engine().receipts().unwrap().into_iter();
+        let found: BTreeSet<_> = found.map(|it| (it.session, it.event.seq)).collect();
+        wanted.collect::<BTreeSet<_>>() == found
     }
 
     /// What every session holds.
@@ -108,7 +134,11 @@ impl World<'_> {
             match self.admin(number) {
                 Ok(session) => {
                     let events = session.events(Point::Head).unwrap();
-                    let sketches = events.map(|event| plain::sketch(&event.unwrap())).collect();
+                    let sketch = |event: Result<Event>| {
+                        let event = event.unwrap();
+                        format!("{} {}", event.seq, plain::sketch(&event))
+                    };
+                    let sketches = events.map(sketch).collect();
                     found.insert(number, sketches);
                 }
                 Err(error) => assert!(matches!(error.kind(), ErrorKind::NotFound { .. })),
@@ -148,7 +178,7 @@ impl World<'_> {
         let id = EventId::generate();
         self.faulty(|log| log.fail_read_after(u64::from(after)));
         let view = session.view();
-        let result = session.append([event.with_id(id)]).unwrap().wait();
+        let result = session.append([event.with_id(id)]).and_then(Ticket::wait);
         // A read by the commit thread may still be due: it writes a snapshot after it answers.
         self.faulty(FaultyLog::be_good);
         if let Ok(view) = view {
@@ -168,15 +198,18 @@ impl World<'_> {
     // ---- everything
 
     /// Compares all that is there with all that should be.
-    pub(super) fn check(&self) {
+    pub(super) fn check(&mut self) {
         assert_eq!(self.read_all(), self.model.sketches());
+        assert!(self.are_receipts(&self.model));
+        (0..SESSIONS).for_each(|number| self.look_at_words(number));
         for (number, model) in &self.model.sessions {
             let session = self.admin(*number).unwrap();
             for (id, seq) in &model.given {
                 assert_eq!(session.at(Point::Event(*id)).unwrap().seq(), *seq);
             }
             let mut steps = session.replay().unwrap();
-            for seq in (37..=model.seq()).step_by(37).chain([model.seq()]) {
+            let first = model.first_seq;
+            for seq in (first + 36..=model.seq()).step_by(37).chain([model.seq()]) {
                 let at = session.at(Point::seq(seq)).unwrap();
                 let step = steps.find(|step| step.as_ref().unwrap().event.seq == seq);
                 // In what a fork shares, the events name its ancestor.
@@ -192,8 +225,7 @@ impl World<'_> {
         (0..4).for_each(|owner| self.list(owner));
         let report = self.engine().verify().unwrap();
         assert!(report.ok, "{:?}", report.problems);
-        let own = |session: &plain::Session| session.seq() - session.shared;
-        let total: u64 = self.model.sessions.values().map(own).sum();
+        let total: u64 = self.model.streams.values().map(|(first, last)| last + 1 - first).sum();
         assert_eq!(report.events, total);
     }
 }

@@ -4,25 +4,31 @@
 //! - `ops`: what can be done. A new operation is a variant there, a line in its strategy, and
 //!   an arm in `run`.
 //! - `plain`: what should be there then. A new kind of event is a `Fact` there.
+//! - `left`: what policies and erasure leave of it.
 //! - `run`: does an operation to both, and compares.
 //! - `life`: the same for what happens to all of a database: closing, power cuts, faults.
 //!
 //! A list that fails is printed with the seed of its disk, made shorter, and kept
 //! under `proptest-regressions`, from where every later run tries it first.
 
+mod keep;
+mod left;
 mod life;
+mod look;
 mod ops;
 mod past;
 mod plain;
 mod run;
+mod view;
 
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use sessionlog::log::FaultyLog;
-use sessionlog::{Durability, Engine, Log, MemoryLog, Result};
+use sessionlog::testing::seal_in_memory;
+use sessionlog::{Durability, Engine, Log, MemoryLog, Result, StaticKey};
 
-use self::ops::{Op, any_op, any_op_or_fault};
+use self::ops::{Op, any_op, any_op_of_keeping, any_op_or_fault};
 use self::run::World;
 use crate::support::Disk;
 
@@ -33,6 +39,11 @@ trait Backend {
 
     /// The disk that fails, where it is one.
     fn faulty(&self) -> Option<&FaultyLog> {
+        None
+    }
+
+    /// What is stored, where a test can look at it.
+    fn log(&self) -> Option<&dyn Log> {
         None
     }
 
@@ -55,6 +66,10 @@ impl Backend for InMemory {
     fn open(&mut self) -> Result<Engine> {
         Engine::builder().open_log(Arc::clone(&self.0))
     }
+
+    fn log(&self) -> Option<&dyn Log> {
+        Some(&*self.0)
+    }
 }
 
 impl Backend for Disk {
@@ -76,6 +91,10 @@ impl Backend for OnFaultyDisk {
 
     fn faulty(&self) -> Option<&FaultyLog> {
         Some(&self.log)
+    }
+
+    fn log(&self) -> Option<&dyn Log> {
+        Some(&*self.log)
     }
 
     fn close(&mut self) {
@@ -122,7 +141,28 @@ proptest! {
 }
 
 proptest! {
+    #![proptest_config(cases(96))]
+
+    #[test]
+    fn what_goes_from_sessions_that_share_is_what_the_rules_say(
+        ops in proptest::collection::vec(any_op_of_keeping(), 1..60),
+    ) {
+        play(&ops, &mut InMemory(Arc::new(MemoryLog::new())));
+    }
+}
+
+proptest! {
     #![proptest_config(cases(12))]
+
+    #[test]
+    fn the_engine_over_sealed_values_holds_what_a_plain_list_holds(
+        ops in proptest::collection::vec(any_op(), 1..40),
+    ) {
+        let key = Arc::new(StaticKey::new([1; 32]));
+        let sealed = seal_in_memory(Arc::new(MemoryLog::new()), key).unwrap();
+        play(&ops, &mut InMemory(sealed));
+    }
+
 
     #[test]
     fn the_engine_on_disk_holds_what_a_plain_list_holds(

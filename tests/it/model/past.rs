@@ -9,9 +9,9 @@ use super::run::World;
 impl World<'_> {
     /// Forks a session anywhere, under the first number that is free.
     pub(super) fn fork(&mut self, number: u8, at: u8) {
-        let Some(free) = (0..SESSIONS).find(|free| self.model.session(*free).is_none()) else {
-            return;
-        };
+        // A fork does not begin where another session ended.
+        let is_free = |free: &u8| !self.model.streams.contains_key(free);
+        let Some(free) = (0..SESSIONS).find(is_free) else { return };
         let Some((seq, interrupted)) = self.place(number, at) else { return };
         let owner = self.model.session(number).and_then(|session| session.owner);
         let forked = Fact::Forked { parent: number, seq, owner };
@@ -33,7 +33,7 @@ impl World<'_> {
     /// A seq of a session, and the ends of the runs that are under way there.
     fn place(&self, number: u8, part: u8) -> Option<(u64, Vec<Fact>)> {
         let session = self.model.session(number).filter(|session| session.seq() > 0)?;
-        let seq = 1 + (session.seq() - 1) * u64::from(part) / 255;
+        let seq = session.seq_at(part);
         let end = |run| Fact::Finished { run, status: RunStatus::Interrupted, tokens: 0 };
         Some((seq, session.running_at(seq).into_iter().map(end).collect()))
     }

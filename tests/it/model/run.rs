@@ -3,17 +3,18 @@
 use serde_json::json;
 use sessionlog::log::Fault;
 use sessionlog::{
-    Access, ContextRecorded, Custom, Durability, Engine, Error, ErrorKind, EventId, Expected, Json,
-    Message, MessageAdded, Metrics, NewEvent, Point, Receipt, Result, RunStatus, Session,
-    SessionQuery, StatePatch, SummaryWritten, Ticket, ToolExecuted, check_anthropic, check_openai,
-    legalize, to_anthropic, to_openai,
+    ContextRecorded, Custom, Durability, Engine, Error, ErrorKind, EventId, Expected, Json,
+    Message, MessageAdded, Metrics, NewEvent, Point, Receipt, Renamed, Result, RunStatus, SeqSpan,
+    Session, StatePatch, SummaryWritten, Ticket, ToolExecuted, legalize,
 };
 
 use super::Backend;
 use super::ops::{Change, Op};
-use super::plain::{self, Commit, Fact, Model, View, session_id};
+use super::plain::{self, Commit, Fact, Model, Who, session_id};
+use super::view::View;
+use crate::support::assert_sendable;
 
-const OWNERS: [Option<&str>; 3] = [Some("alice"), Some("bob"), None];
+pub(super) const OWNERS: [Option<&str>; 3] = [Some("alice"), Some("bob"), None];
 
 /// A database, and what should be in it.
 pub(super) struct World<'a> {
@@ -24,6 +25,8 @@ pub(super) struct World<'a> {
     pub(super) durable: usize,
     /// What failed and may be there all the same, in the order of the queue.
     pub(super) doubtful: Vec<Commit>,
+    /// Of these at most one is there, behind the doubtful.
+    pub(super) one_of: Vec<Commit>,
     /// What failed and is not there, to be tried again. The number is what it says.
     lost: Vec<(u8, EventId, u64)>,
     /// The fault that the next append meets.
@@ -49,6 +52,7 @@ impl<'a> World<'a> {
             model: Model::default(),
             durable: 0,
             doubtful: Vec::new(),
+            one_of: Vec::new(),
             lost: Vec::new(),
             armed: None,
             is_poisoned: false,
@@ -78,10 +82,11 @@ impl<'a> World<'a> {
             Op::Finish { session, run, status, tokens } => {
                 self.finish(session, run, status, u64::from(tokens));
             }
-            Op::Rename { session } => {
+            Op::Rename { session, is_generated } => {
                 let name = format!("name {}", self.fresh());
-                let facts = vec![Fact::Renamed(name.clone())];
-                self.write(session, facts, |session| session.rename(name));
+                let facts = vec![Fact::Renamed { name: name.clone(), is_generated }];
+                let renamed = Renamed { name: Some(name), is_generated };
+                self.write(session, facts, |session| session.append([NewEvent::new(renamed)]));
             }
             Op::Owner { session, owner } => {
                 let owner = OWNERS[usize::from(owner) % OWNERS.len()];
@@ -98,11 +103,16 @@ impl<'a> World<'a> {
                 let facts = vec![Fact::Metadata(change, number)];
                 self.write(session, facts, |session| session.patch_metadata(patch(change, number)));
             }
-            Op::Summary { session } => self.summary(session),
+            Op::Summary { session, from } => self.summary(session, from),
             Op::Withdraw { session, summary } => self.withdraw(session, summary),
             Op::Context { session } => self.context(session),
             Op::Fork { session, at } => self.fork(session, at),
             Op::Rewind { session, to } => self.rewind(session, to),
+            Op::Policy { session, run, keep } => self.set_policy(session, run, keep),
+            Op::Compact { session, keep } => self.compact(session, keep),
+            Op::EraseMessage { session, message } => self.erase_message(session, message),
+            Op::EraseRun { session, run } => self.erase_run(session, run),
+            Op::Delete { session } => self.delete(session),
             Op::Stale { session, offset } => self.stale(session, offset),
             Op::Retry { session, event } => self.retry(session, event),
             Op::BadRun { session } => self.bad_run(session),
@@ -137,8 +147,12 @@ impl<'a> World<'a> {
         self.next
     }
 
-    fn seq(&self, number: u8) -> u64 {
-        self.model.session(number).map_or(0, plain::Session::seq)
+    pub(super) fn seq(&self, number: u8) -> u64 {
+        match self.model.session(number) {
+            Some(session) => session.seq(),
+            // A session that begins under the id of one that was deleted goes on behind it.
+            None => self.model.streams.get(&number).map_or(0, |(_, last)| *last),
+        }
     }
 
     /// The session, made if need be; `None` where it cannot be made any more.
@@ -177,8 +191,9 @@ impl<'a> World<'a> {
     }
 
     /// Compares how an append ended with how it should have, and notes what is there now.
-    pub(super) fn settle(&mut self, commit: Commit, result: Result<Option<Receipt>>) {
+    pub(super) fn settle(&mut self, mut commit: Commit, result: Result<Option<Receipt>>) {
         let is_sound = self.model.admits(&commit);
+        let may_settle = is_sound && self.may_settle(&commit);
         match result {
             Ok(receipt) => {
                 assert!(!self.is_poisoned, "written after a failed write");
@@ -186,16 +201,35 @@ impl<'a> World<'a> {
                 assert!(is_sound, "{commit:?} cannot follow");
                 let first_seq = self.seq(commit.session) + 1;
                 if let Some(receipt) = receipt {
+                    let len = receipt.last_seq.saturating_sub(self.seq(commit.session));
+                    if may_settle && len > commit.facts.len() as u64 {
+                        commit = self.settled(&commit);
+                    }
                     let last_seq = self.seq(commit.session) + commit.facts.len() as u64;
                     assert_eq!((receipt.first_seq, receipt.last_seq), (first_seq, last_seq));
                     assert!(!receipt.is_duplicate);
                 }
-                self.model.commit(commit);
-                if self.backend.durability() == Durability::PowerLoss {
-                    self.durable = self.model.commits.len();
-                }
+                self.took(commit);
             }
             Err(error) => self.settle_failure(commit, is_sound, &error),
+        }
+    }
+
+    /// A commit is there.
+    pub(super) fn took(&mut self, commit: Commit) {
+        let number = commit.session;
+        let is_settled = commit.facts.iter().any(|fact| matches!(fact, Fact::Compacted { .. }));
+        self.learn(commit);
+        if is_settled {
+            self.look_at_words(number);
+        }
+    }
+
+    /// The same where more was committed that the model does not know of yet.
+    pub(super) fn learn(&mut self, commit: Commit) {
+        self.model.commit(commit);
+        if self.backend.durability() == Durability::PowerLoss {
+            self.durable = self.model.commits.len();
         }
     }
 
@@ -211,6 +245,9 @@ impl<'a> World<'a> {
                 assert!(is_sound, "{commit:?} was written, and cannot follow");
                 self.is_poisoned = true;
                 match self.armed.take() {
+                    Some(Armed::Fault(Fault::Sync | Fault::Tear)) if self.may_settle(&commit) => {
+                        self.one_of = vec![self.settled(&commit), commit];
+                    }
                     Some(Armed::Fault(Fault::Sync | Fault::Tear)) => self.doubtful.push(commit),
                     _ => self.lose(&commit),
                 }
@@ -233,8 +270,8 @@ impl<'a> World<'a> {
         let Some(model) = self.model.session(number) else { return };
         let session = self.admin(number).unwrap();
         assert_eq!(session.seq().unwrap(), model.seq());
-        let wanted = &model.facts[model.facts.len().saturating_sub(4)..];
-        let first_seq = model.seq() - wanted.len() as u64 + 1;
+        let first_seq = model.first_seq.max(model.seq().saturating_sub(3));
+        let wanted = &model.facts[first_seq as usize - 1..];
         let events = session.events_from(first_seq, Point::Head).unwrap().map(Result::unwrap);
         assert!(events.map(|event| plain::sketch(&event)).eq(wanted.iter().map(Fact::sketch)));
         let view = session.view().unwrap();
@@ -304,6 +341,7 @@ impl<'a> World<'a> {
             run: run.to_owned(),
             text: text.clone(),
             calls: 0,
+            who: Who::User,
         });
         let (status, tokens) = (RunStatus::Completed, messages);
         let finished = Fact::Finished { run: run.to_owned(), status, tokens };
@@ -340,7 +378,7 @@ impl<'a> World<'a> {
 
     // ---- runs as they happen
 
-    fn run_of(&self, number: u8, run: u8) -> String {
+    pub(super) fn run_of(&self, number: u8, run: u8) -> String {
         self.model.session(number).map_or("no such run".to_owned(), |session| session.run(run))
     }
 
@@ -360,18 +398,35 @@ impl<'a> World<'a> {
 
     fn say(&mut self, number: u8, run: u8, said: u8) {
         let run = self.run_of(number, run);
-        let text = self.fresh().to_string();
+        let mut text = self.fresh().to_string();
         // Few ids, so that calls are answered, answered twice, or never.
         let call = format!("call {}", said / 4 % 3);
-        let (message, calls) = match said % 5 {
-            0 | 1 => (Message::user(&*text), 0),
-            2 => (Message::assistant(&*text).with_call(&*call, "look", "{}"), 1),
-            3 => (Message::tool(&*call, &*text), 0),
-            _ => (Message::system(&*text), 0),
+        let (message, calls, who) = match said % 6 {
+            0 | 1 => (Message::user(&*text), 0, Who::User),
+            2 => (Message::assistant(&*text).with_call(&*call, "look", "{}"), 1, Who::Assistant),
+            3 => (Message::tool(&*call, &*text), 0, Who::Tool),
+            4 => {
+                text = self.said_before(number, said).unwrap_or(text);
+                let mut copy = Message::user(&*text);
+                copy.from_history = true;
+                (copy, 0, Who::Copy)
+            }
+            _ => (Message::system(&*text), 0, Who::System),
         };
-        let facts = vec![Fact::Message { run: run.clone(), text, calls }];
+        let facts = vec![Fact::Message { run: run.clone(), text, calls, who }];
         self.write(number, facts, |session| session.existing_run(run).push(message));
         self.check_windows(number);
+    }
+
+    /// What a user said before.
+    fn said_before(&self, number: u8, which: u8) -> Option<String> {
+        let said = self.model.session(number)?.facts.iter().filter_map(|fact| match fact {
+            Fact::Message { text, who: Who::User, .. } => Some(text),
+            _ => None,
+        });
+        let said: Vec<_> = said.collect();
+        let at = usize::from(which).checked_rem(said.len())?;
+        Some(said[at].clone())
     }
 
     fn tool(&mut self, number: u8, run: u8) {
@@ -399,16 +454,19 @@ impl<'a> World<'a> {
 
     // ---- the session's own fields
 
-    fn summary(&mut self, number: u8) {
+    fn summary(&mut self, number: u8, from: u8) {
         let (text, last_seq) = (format!("summary {}", self.fresh()), self.seq(number).max(1));
+        let first_seq = 1 + (last_seq - 1) * u64::from(from) / 255;
         let written = SummaryWritten {
             summary: text.clone(),
             topics: Vec::new(),
-            first_seq: 1,
+            first_seq,
             last_seq,
             model: None,
+            metrics: None,
         };
-        self.write(number, vec![Fact::Summary(text)], |session| session.write_summary(written));
+        let facts = vec![Fact::Summary { text, first_seq, last_seq }];
+        self.write(number, facts, |session| session.write_summary(written));
     }
 
     fn withdraw(&mut self, number: u8, summary: u8) {
@@ -420,12 +478,11 @@ impl<'a> World<'a> {
 
     fn context(&mut self, number: u8) {
         let seqs: Vec<u64> = (1..=self.seq(number).min(5)).collect();
-        let prompt_digest = [7; 32];
+        let prompt_digest = Some([7; 32]);
         let recorded = ContextRecorded {
-            seqs: seqs.clone(),
-            summary_seq: None,
-            policy_seq: None,
+            history_seqs: SeqSpan::of(seqs.clone()),
             prompt_digest,
+            ..ContextRecorded::default()
         };
         let facts = vec![Fact::Context(seqs)];
         self.write(number, facts, |session| session.append([NewEvent::new(recorded)]));
@@ -479,7 +536,8 @@ impl<'a> World<'a> {
         let message = MessageAdded { message: Message::user("lost") };
         let (good, fact) = self.custom();
         let (run, text) = ("no such run".to_owned(), "lost".to_owned());
-        let facts = vec![fact, Fact::Message { run: run.clone(), text, calls: 0 }];
+        let said = Fact::Message { run: run.clone(), text, calls: 0, who: Who::User };
+        let facts = vec![fact, said];
         let events = [good, NewEvent::in_run(run, message)];
         let result = session.append(events).unwrap().wait().map(Some);
         assert!(result.is_err());
@@ -497,50 +555,6 @@ impl<'a> World<'a> {
         };
         assert_eq!(builder.open().unwrap_err().kind(), &ErrorKind::Forbidden);
         self.check_end(number);
-    }
-
-    // ---- reading
-
-    fn look(&self, number: u8, at: u8) {
-        let Some(model) = self.model.session(number) else { return };
-        let session = self.admin(number).unwrap();
-        let seq = model.seq() * u64::from(at) / 255;
-        let then = session.at(Point::seq(seq)).unwrap();
-        assert_eq!(View::of(then.view()), model.view_at(seq));
-        assert_legal(&then.window().last_messages(usize::from(at % 9)).messages().unwrap());
-    }
-
-    /// Whatever the cut, what is handed out can be sent.
-    fn check_windows(&self, number: u8) {
-        let Ok(session) = self.admin(number) else { return };
-        for count in 1..4 {
-            assert_legal(&session.window().all_statuses().last_messages(count).messages().unwrap());
-        }
-    }
-
-    pub(super) fn list(&self, owner: u8) {
-        // A log may apply a batch before it syncs it. Events whose sync failed are not seen then,
-        // but what the catalog says of a session's name, owner and number is as the log has it.
-        if self.is_poisoned {
-            return;
-        }
-        let (access, owner) = match OWNERS.get(usize::from(owner)) {
-            Some(Some(user)) => (Access::User((*user).to_owned()), Some(Some(*user))),
-            Some(None) => (Access::Nobody, Some(None)),
-            None => (Access::Admin, None),
-        };
-        let page = self.engine().sessions(&SessionQuery::new(access)).unwrap();
-        let mut found: Vec<_> =
-            page.sessions.into_iter().map(|view| (view.session_id, view.name)).collect();
-        found.sort();
-        let wanted: Vec<_> = self
-            .model
-            .sessions
-            .iter()
-            .filter(|(_, session)| owner.is_none_or(|owner| session.owner == owner))
-            .map(|(number, session)| (session_id(*number), session.name.clone()))
-            .collect();
-        assert_eq!((&found, page.total), (&wanted, wanted.len() as u64));
     }
 }
 
@@ -564,6 +578,5 @@ fn patch(change: Change, number: u64) -> StatePatch {
 pub(super) fn assert_legal(messages: &[Message]) {
     // The conversions repair too, so the list is looked at before them.
     assert_eq!(legalize(messages.to_vec()).1, []);
-    check_openai(&to_openai(messages)).unwrap();
-    check_anthropic(&to_anthropic(messages)).unwrap();
+    assert_sendable(messages);
 }

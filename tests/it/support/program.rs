@@ -30,6 +30,8 @@ impl Db {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = program();
         command.arg("--db").arg(self.path()).args(args);
+        // A copy that a killed program leaves goes with the test.
+        command.env("TMPDIR", self.directory.path());
         command
     }
 
@@ -64,7 +66,11 @@ impl Db {
 
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sessionlog"));
-    command.env_remove("SESSIONLOG_DB").env_remove("NO_COLOR");
+    // What whoever runs the tests has set is nothing to them.
+    for name in ["DB", "KEY_FILE", "MODEL", "PROVIDER", "BASE_URL"] {
+        command.env_remove(format!("SESSIONLOG_{name}"));
+    }
+    command.env_remove("NO_COLOR").env_remove("OPENAI_API_KEY").env_remove("ANTHROPIC_API_KEY");
     command
 }
 

@@ -1,7 +1,12 @@
 //! What the rules of this folder must hold, on lists as bad as real ones.
 use serde_json::{Value, json};
 
-use crate::message::{Anthropic, check_anthropic, check_openai};
+use std::collections::BTreeSet;
+
+use crate::message::{
+    Anthropic, Message, Place, Rule, Violation, check_anthropic, check_openai, validate,
+    validate_anthropic, validate_openai,
+};
 
 fn calling(id: &str) -> Value {
     json!({"role": "assistant", "content": null, "tool_calls": [
@@ -31,8 +36,9 @@ fn openai_prompts_that_break_a_rule_are_named() {
         (json!([named]), "message 0: the name \"a b\" does not match"),
         (json!([calling(&long)]), "message 0: the call id"),
         (json!([7]), "message 0: the message is no object"),
+        (json!([]), "at the end: there is no message to send"),
     ] {
-        let told = check_openai(messages.as_array().unwrap()).unwrap_err();
+        let told = check_openai(messages.as_array().unwrap()).unwrap_err().to_string();
         assert!(told.starts_with(broken), "{told}");
     }
     let legal = [user, calling("a"), result("a"), calling("a"), result("a")];
@@ -65,14 +71,95 @@ fn anthropic_prompts_that_break_a_rule_are_named() {
         (json!([user, says("assistant", json!([text, thought]))]), "message 1: ends in a th"),
         (json!([user, says("assistant", json!("Yes "))]), "message 1: is the last message"),
         (json!([user, says("assistant", json!([result]))]), "message 1: a block of type"),
+        (json!([]), "at the end: there is no message to send"),
     ] {
         let messages = messages.as_array().unwrap().clone();
-        let told = check_anthropic(&Anthropic { system: None, messages }).unwrap_err();
+        let told = check_anthropic(&Anthropic { system: None, messages }).unwrap_err().to_string();
         assert!(told.starts_with(broken), "{told}");
     }
     let answered = says("user", json!([result, text]));
     let legal = Anthropic { system: None, messages: vec![user, calls, answered] };
     assert_eq!(check_anthropic(&legal), Ok(()));
     let blank = Anthropic { system: Some(String::new()), messages: Vec::new() };
-    assert_eq!(check_anthropic(&blank).unwrap_err(), "system: text without a word");
+    assert_eq!(check_anthropic(&blank).unwrap_err().to_string(), "system: text without a word");
+}
+
+#[test]
+fn every_message_that_breaks_a_rule_is_found_and_nothing_is_blamed_for_another() {
+    let mut odd = calling("a");
+    odd["tool_calls"][0]["function"]["name"] = "a b".into();
+    let image = json!({"role": "user", "content": [
+        {"type": "image_url", "image_url": {"url": "ftp://x"}}]});
+    let video = json!({"role": "user", "content": [{"type": "video", "video": "x"}]});
+    let prompt = [
+        json!({"role": "critic", "content": "Hm"}),
+        odd,
+        result("a"),
+        calling(""),
+        result(""),
+        image,
+        video,
+        json!({"role": "user", "content": "Hi", "id": 7}),
+        calling("b"),
+        json!({"role": "user", "content": null}),
+        result("b"),
+    ];
+    let found: Vec<_> = validate_openai(&prompt).iter().map(|v| (v.place, v.rule)).collect();
+    let at = |at: usize, rule| (Place::Message(at), rule);
+    assert_eq!(
+        found,
+        [
+            at(0, Rule::KnownRole),
+            at(1, Rule::FunctionName),
+            at(3, Rule::CallId),
+            at(5, Rule::Media),
+            at(6, Rule::KnownPart),
+            at(7, Rule::UnknownMember),
+            at(9, Rule::AnsweredCall),
+            at(10, Rule::AnsweringResult),
+        ],
+    );
+}
+
+#[test]
+fn every_rule_has_a_prompt_that_breaks_it() {
+    let says = |role: &str, content: Value| json!({"role": role, "content": content});
+    let call = |id: &str| json!({"type": "tool_use", "id": id, "name": "look", "input": {}});
+    let openai = [
+        json!([]),
+        json!([7]),
+        json!([{"role": "user", "content": "", "id": 1}]),
+        json!([says("critic", json!(""))]),
+        json!([says("user", json!([{"type": "video"}]))]),
+        json!([says("user", json!(null))]),
+        json!([{"role": "user", "content": "", "name": "a b"}]),
+        json!([calling("")]),
+        json!([calling("a")]),
+        json!([result("a")]),
+        json!([says("user", json!([{"type": "image_url", "image_url": {"url": ""}}]))]),
+    ];
+    let anthropic = [
+        json!([says("user", json!("Hi")), says("assistant", json!([call("a"), call("a")]))]),
+        json!([says("assistant", json!("Hi"))]),
+        json!([says("user", json!("Hi")), says("assistant", json!("Yes "))]),
+    ];
+    let caller = Message::user("Hi").with_call("a", "look", "{}");
+    let mut part = Message::assistant("One");
+    part.response_id = Some(String::from("r"));
+    let call = Message::assistant("").with_call("a", "look", "{}");
+    assert_eq!(validate(Vec::new())[0].rule, Rule::NotEmpty);
+    let plain = [
+        vec![caller],
+        vec![part.clone(), part],
+        vec![call, Message::user("Wait"), Message::tool("a", "4")],
+    ];
+    let list = |value: Value| value.as_array().unwrap().clone();
+    let mut found: Vec<Violation> = Vec::new();
+    found.extend(openai.into_iter().flat_map(|prompt| validate_openai(&list(prompt))));
+    found.extend(anthropic.into_iter().flat_map(|messages| {
+        validate_anthropic(&Anthropic { system: None, messages: list(messages) })
+    }));
+    found.extend(plain.into_iter().flat_map(validate));
+    let rules: BTreeSet<Rule> = found.iter().map(|violation| violation.rule).collect();
+    assert_eq!(rules.into_iter().collect::<Vec<_>>(), Rule::ALL);
 }

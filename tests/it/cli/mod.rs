@@ -1,15 +1,23 @@
 //! The `sessionlog` program from outside: what it prints, what it says when it cannot, and what
 //! it leaves behind when it is killed.
 
-use std::io::{BufRead, BufReader, Write};
+mod assist;
+mod context;
+mod keep;
+mod listing;
+mod memory;
+mod recording;
+mod search;
+mod trouble;
+mod validate;
+
 use std::path::Path;
-use std::process::Stdio;
 
 use serde_json::Value;
 
 use crate::support::program::*;
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 29] = [
     "demo",
     "import",
     "record",
@@ -17,6 +25,8 @@ const COMMANDS: [&str; 18] = [
     "ls",
     "show",
     "history",
+    "context",
+    "search",
     "log",
     "replay",
     "diff",
@@ -24,7 +34,16 @@ const COMMANDS: [&str; 18] = [
     "forks",
     "rewind",
     "rename",
+    "summarize",
+    "memory",
     "state",
+    "policy",
+    "compact",
+    "delete",
+    "erase",
+    "blobs",
+    "key",
+    "validate",
     "verify",
     "stats",
     "completions",
@@ -162,8 +181,35 @@ fn verify_and_stats_count_the_same_events() {
     let stats = db.json(&["stats"]);
     assert_eq!(stats["events"], report["events"]);
     assert_eq!(stats["kinds"]["message_added"]["events"], 16);
+    assert!(stats["live_bytes"].as_u64() > Some(0) && stats["dead_bytes"].is_u64());
+    assert!(db.fine(&["stats"]).contains("all records"));
     assert!(db.fine(&["verify", "demo-menu"]).starts_with("ok: 1 session, "));
     assert!(db.fine(&["stats"]).contains("message_added"));
+}
+
+#[test]
+fn a_head_that_was_kept_is_found_again() {
+    let db = Db::with_samples();
+    let report = db.json(&["verify", "demo-menu"]);
+    let own = report["heads"]["demo-menu"].as_str().unwrap();
+    assert_eq!(db.json(&["show", "demo-menu"])["link"], own);
+    let log = db.json(&["verify"])["log_head"]["link"].as_str().unwrap().to_owned();
+    assert!(db.fine(&["verify"]).contains(&log));
+    db.fine(&["rename", "demo-menu", "Risotto"]);
+    let found = db.json(&["verify", "demo-menu", "--head", &own.to_uppercase()]);
+    assert_ne!(db.json(&["show", "demo-menu"])["link"], own);
+    assert!(found["ok"] == true && found["head"]["seq"].is_u64(), "{found}");
+    assert!(db.json(&["verify", "--head", &log])["head"]["position"].is_u64());
+    let text = db.fine(&["verify", "demo-menu", "--head", own]);
+    assert!(text.contains("nothing up to there was changed\nhead of demo-menu: "), "{text}");
+    // Of another session, and of none.
+    let other = db.run(&["verify", "demo-parcel", "--head", own]);
+    assert_eq!(code(&other), 1);
+    assert!(stdout(&other).starts_with("session demo-parcel: no event has this link: "));
+    assert_eq!(code(&db.run(&["verify", "--head", own, "--json"])), 1);
+    assert!(db.refused(2, &["verify", "--head", "abc"]).contains("64 hexadecimal digits"));
+    let words = db.refused(2, &["verify", "demo-menu", "demo-parcel", "--head", own]);
+    assert!(words.contains("a head is of one session"), "{words}");
 }
 
 // ---- writing
@@ -235,128 +281,6 @@ fn an_import_of_nothing_says_so_and_makes_nothing() {
     assert_eq!(code(&broken), 1);
 }
 
-// ---- recording through a pipe
-
-#[test]
-fn each_message_is_acknowledged_while_the_input_stays_open() {
-    let db = Db::empty();
-    let mut child = piped(&mut db.command(&["record", "chat", "--user", "alice"]));
-    let mut acks = BufReader::new(child.stdout.take().unwrap());
-    let first = send(&mut child, &mut acks, "one");
-    let second = send(&mut child, &mut acks, "two");
-    assert!(first < second);
-    drop(child.stdin.take());
-    assert!(child.wait().unwrap().success());
-    let session = db.json(&["show", "chat"]);
-    assert_eq!(session["user_id"], "alice");
-    assert_eq!(session["runs"][0]["status"], "COMPLETED");
-}
-
-#[test]
-fn what_was_acknowledged_outlives_a_killed_process() {
-    let db = Db::empty();
-    let mut child = piped(&mut db.command(&["record", "chat"]));
-    let mut acks = BufReader::new(child.stdout.take().unwrap());
-    let seqs: Vec<u64> =
-        (0..20).map(|at| send(&mut child, &mut acks, &format!("message {at}"))).collect();
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let log = db.json(&["log", "chat"]);
-    for (at, seq) in seqs.iter().enumerate() {
-        let event = &log["events"][usize::try_from(seq - 1).unwrap()];
-        assert_eq!(event["body"]["message"]["content"], format!("message {at}"));
-    }
-    assert_eq!(db.json(&["verify"])["ok"], true);
-}
-
-#[test]
-fn many_messages_are_acknowledged_in_order() {
-    let db = Db::empty();
-    let input: String = (0..500).map(|at| user_line(&at.to_string())).collect();
-    let output = db.run_with(&["record", "chat"], input.as_bytes());
-    assert_eq!(code(&output), 0, "{}", stderr(&output));
-    let text = stdout(&output);
-    let seqs: Vec<u64> = text
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap()["seq"].as_u64().unwrap())
-        .collect();
-    assert_eq!(seqs.len(), 500);
-    assert!(seqs.windows(2).all(|pair| pair[0] < pair[1]));
-}
-
-#[test]
-fn what_another_process_records_is_followed() {
-    let db = Db::empty();
-    let mut writer = piped(db.command(&["record", "s"]).stdin(Stdio::piped()));
-    let mut acks = BufReader::new(writer.stdout.take().unwrap());
-    send(&mut writer, &mut acks, "first");
-    let mut follower = piped(&mut db.command(&["log", "s", "--follow", "--json"]));
-    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
-    let mut said = |text: &str| loop {
-        let event: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
-        if event["body"]["message"]["content"] == text {
-            return event["seq"].as_u64().unwrap();
-        }
-    };
-    said("first");
-    for number in 0..3 {
-        let text = format!("live {number}");
-        let seq = send(&mut writer, &mut acks, &text);
-        assert_eq!(said(&text), seq);
-    }
-    follower.kill().unwrap();
-    follower.wait().unwrap();
-    drop(writer.stdin.take());
-    assert!(writer.wait().unwrap().success());
-    let words = db.refused(1, &["log", "nowhere", "--follow"]);
-    assert!(words.contains("nowhere: no such session"), "{words}");
-}
-
-#[test]
-fn a_broken_line_is_named_and_the_rest_is_recorded() {
-    let db = Db::empty();
-    let input = format!("{}\n{{nonsense\n{}", user_line("one"), user_line("two"));
-    let output = db.run_with(&["record", "chat"], input.as_bytes());
-    assert_eq!(code(&output), 1);
-    assert_eq!(stdout(&output).lines().count(), 2);
-    assert!(stderr(&output).starts_with("sessionlog: line 3: not JSON"), "{}", stderr(&output));
-}
-
-#[test]
-fn a_reader_that_leaves_ends_a_recording_quietly() {
-    let db = Db::empty();
-    let mut child = piped(&mut db.command(&["record", "chat"]));
-    drop(child.stdout.take());
-    let stdin = child.stdin.as_mut().unwrap();
-    stdin.write_all(user_line("one").as_bytes()).unwrap();
-    // The input stays open: the program ends by itself.
-    let status = child.wait().unwrap();
-    let mut words = String::new();
-    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut words).unwrap();
-    assert_eq!((status.code(), words.as_str()), (Some(0), ""));
-    assert_eq!(db.json(&["show", "chat"])["runs"][0]["messages"][0]["content"], "one");
-}
-
-#[test]
-fn anothers_session_is_not_recorded_into() {
-    let db = Db::with_samples();
-    let args = ["record", "demo-parcel", "--user", "bob"];
-    let words = only_complaint(&db.run_with(&args, user_line("Hi").as_bytes()), 1);
-    assert_eq!(words, "sessionlog: session demo-parcel: belongs to another user");
-}
-
-#[test]
-fn a_database_in_use_says_so() {
-    let db = Db::empty();
-    let mut child = piped(&mut db.command(&["record", "chat"]));
-    let mut acks = BufReader::new(child.stdout.take().unwrap());
-    send(&mut child, &mut acks, "one");
-    let words = db.refused(1, &["ls"]);
-    assert!(words.contains("x.db: in use by another process"), "{words}");
-    drop(child.stdin.take());
-    assert!(child.wait().unwrap().success());
-}
-
 // ---- mistakes
 
 #[test]
@@ -381,7 +305,12 @@ fn a_path_that_holds_something_else_is_left_alone() {
 #[test]
 fn an_unknown_session_is_named() {
     let db = Db::with_samples();
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 14] = [
+        &["compact", "demo-menu", "nope"],
+        &["delete", "demo-menu", "nope"],
+        &["erase", "nope"],
+        &["erase", "nope", "--message", "3"],
+        &["policy", "nope"],
         &["show", "nope"],
         &["history", "nope"],
         &["log", "nope"],
@@ -433,15 +362,23 @@ fn a_damaged_database_says_so_and_what_is_left_can_be_read() {
     std::fs::write(&data, bytes).unwrap();
     let words = db.refused(1, &["verify"]);
     assert!(words.contains("x.db: corrupt: its files were damaged"), "{words}");
-    assert_eq!(db.json(&["ls", "--salvage"])["total"], 1);
-    let words = db.refused(1, &["rename", "demo-parcel", "x", "--salvage"]);
+    let left = db.run(&["ls", "--salvage", "--json"]);
+    let left: Value = serde_json::from_str(&stdout(&left)).unwrap();
+    assert_eq!(left["total"], 1);
+    let renamed = db.run(&["rename", "demo-parcel", "x", "--salvage"]);
+    assert_eq!(code(&renamed), 1);
+    let words = stderr(&renamed);
     assert!(words.contains("opened for reading only"), "{words}");
 }
 
 #[test]
 fn a_closed_pipe_ends_every_command_quietly() {
     let db = Db::with_samples();
-    let commands: [&[&str]; 5] = [
+    let commands: [&[&str]; 9] = [
+        &["policy", "demo-menu"],
+        &["compact", "--all", "--keep-runs", "1"],
+        &["erase", "--receipts"],
+        &["blobs"],
         &["log", "demo-parcel"],
         &["export", "--all"],
         &["replay", "demo-parcel", "--json"],
@@ -465,8 +402,8 @@ fn the_demo_is_short_and_leaves_nothing_behind() {
     let output = command.arg("demo").env("TMPDIR", directory.path()).output().unwrap();
     assert_eq!((code(&output), stderr(&output).as_str()), (0, ""));
     let text = stdout(&output);
-    assert!(text.lines().count() < 50, "{text}");
-    assert!(text.contains("ok: 2 sessions"), "{text}");
+    assert!(text.lines().count() < 64, "{text}");
+    assert!(text.contains("saved ") && text.contains("ok: 3 sessions"), "{text}");
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
@@ -495,8 +432,8 @@ fn a_database_from_the_environment_is_no_playground() {
 fn options_of_every_command_stand_before_or_after_it() {
     let db = Db::with_samples();
     let path = db.path();
-    let before = program().arg("--json").arg("--db").arg(&path).arg("stats").output().unwrap();
-    let after = program().args(["stats", "--json", "--db"]).arg(&path).output().unwrap();
+    let before = program().arg("--json").arg("--db").arg(&path).arg("ls").output().unwrap();
+    let after = program().args(["ls", "--json", "--db"]).arg(&path).output().unwrap();
     assert_eq!(code(&before), 0);
     assert_eq!(stdout(&before), stdout(&after));
 }

@@ -1,0 +1,224 @@
+//! The tools that a model is given: what they tell, and that they reach no further than they may.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use sessionlog::{Engine, Message, Metrics, Session, ToolAnswer, limits};
+
+use crate::support::{record_tool_turn, record_turn};
+
+fn execute(session: &Session, name: &str, arguments: &Value) -> ToolAnswer {
+    session.tools().execute(name, &arguments.to_string()).unwrap().unwrap()
+}
+
+fn told(session: &Session, name: &str, arguments: &Value) -> Value {
+    let answer = execute(session, name, arguments);
+    assert!(!answer.is_error, "{}", answer.content);
+    serde_json::from_str(&answer.content).unwrap()
+}
+
+/// Sessions of alice, of bob and of nobody, each with a word of its own.
+fn engine() -> Engine {
+    let engine = Engine::in_memory().unwrap();
+    for (id, user) in [("a1", "alice"), ("a2", "alice"), ("b1", "bob")] {
+        let session = engine.session(id).user(user).open().unwrap();
+        record_turn(&session, &format!("I am {user} in {id}"), &format!("secret-{id}"));
+    }
+    record_turn(&engine.session("n1").open().unwrap(), "I am nobody", "secret-n1");
+    engine
+}
+
+fn ids(list: &Value) -> Vec<&str> {
+    list.as_array().unwrap().iter().map(|s| s["session_id"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn the_history_is_what_user_and_assistant_said() {
+    let session = Engine::in_memory().unwrap().session("s").user("alice").open().unwrap();
+    session
+        .record_run([Message::system("Be brief."), Message::user("Hi")], Metrics::default())
+        .unwrap();
+    record_tool_turn(&session, "call_1");
+    let all = told(&session, "get_chat_history", &json!({}));
+    let said: Vec<_> = all.as_array().unwrap().iter().map(|m| m["content"].as_str()).collect();
+    let warm = "How warm is it in Oslo?";
+    assert_eq!(said, [Some("Hi"), Some(warm), Some("Let me look."), Some("4 degrees.")]);
+    let last = told(&session, "get_chat_history", &json!({"num_chats": 1}));
+    assert_eq!(last, json!([{"role": "assistant", "content": "4 degrees."}]));
+}
+
+#[test]
+fn tool_calls_come_newest_first_with_their_results() {
+    let session = Engine::in_memory().unwrap().session("s").open().unwrap();
+    for turn in 0..30 {
+        // Ids are used again, as providers do.
+        let call = Message::assistant("").with_call("c", "count", format!("{{\"at\":{turn}}}"));
+        let messages = [Message::user("q"), call, Message::tool("c", turn.to_string())];
+        session.record_run(messages, Metrics::default()).unwrap();
+        record_turn(&session, "chat", "more chat");
+    }
+    let calls = told(&session, "get_tool_call_history", &json!({}));
+    let results: Vec<_> = calls.as_array().unwrap().iter().map(|c| c["result"].clone()).collect();
+    assert_eq!(results, [json!("29"), json!("28"), json!("27")]);
+    assert_eq!(calls[0]["tool_args"], "{\"at\":29}");
+    let all = told(&session, "get_tool_call_history", &json!({"num_calls": 100}));
+    assert_eq!(all.as_array().unwrap().len(), 30);
+}
+
+#[test]
+fn a_turn_of_many_calls_is_found_wherever_a_cut_would_fall() {
+    for chatter in 0..14 {
+        let session = Engine::in_memory().unwrap().session("s").open().unwrap();
+        let mut calls = Message::assistant("");
+        for number in 0..6 {
+            calls = calls.with_call(format!("c{number}"), "count", "{}");
+        }
+        let results = (0..6).map(|number| Message::tool(format!("c{number}"), number.to_string()));
+        let messages = [Message::user("q"), calls].into_iter().chain(results);
+        session.record_run(messages, Metrics::default()).unwrap();
+        for _ in 0..chatter {
+            session.record_run([Message::user("chat")], Metrics::default()).unwrap();
+        }
+        let told = told(&session, "get_tool_call_history", &json!({}));
+        assert_eq!(told.as_array().unwrap().len(), 3, "{chatter}: {told}");
+    }
+}
+
+#[test]
+fn a_session_that_says_much_hides_no_other() {
+    let engine = engine();
+    let chatty = engine.session("a3").user("alice").open().unwrap();
+    for _ in 0..300 {
+        record_turn(&chatty, "alice alice alice", "alice");
+    }
+    let session = engine.session("a1").user("alice").open().unwrap();
+    let found = told(&session, "search_past_sessions", &json!({"query": "alice"}));
+    let mut found = ids(&found);
+    found.sort_unstable();
+    assert_eq!(found, ["a2", "a3"]);
+}
+
+#[test]
+fn past_sessions_are_the_owners_without_this_one() {
+    let engine = engine();
+    for (id, user, others) in [("a1", Some("alice"), vec!["a2"]), ("b1", Some("bob"), vec![])] {
+        let builder = engine.session(id).user(user.unwrap());
+        let listed = told(&builder.open().unwrap(), "search_past_sessions", &json!({}));
+        assert_eq!(ids(&listed), others);
+    }
+    // Whoever opened it: what counts is whose session it is.
+    let by_admin = engine.session("a1").admin().open_existing().unwrap();
+    assert_eq!(ids(&told(&by_admin, "search_past_sessions", &json!({}))), ["a2"]);
+    let nobodys = engine.session("n1").open().unwrap();
+    assert_eq!(ids(&told(&nobodys, "search_past_sessions", &json!({}))), Vec::<&str>::new());
+}
+
+#[test]
+fn past_sessions_are_found_by_what_was_said() {
+    let engine = engine();
+    let session = engine.session("a1").user("alice").open().unwrap();
+    let found = told(&session, "search_past_sessions", &json!({"query": "ALICE a2"}));
+    assert_eq!(ids(&found), ["a2"]);
+    assert_eq!(found[0]["said"][0]["content"], "I am alice in a2");
+    for nothing in ["bob", "secret-b1", "secret-n1", "a1"] {
+        let found = told(&session, "search_past_sessions", &json!({"query": nothing}));
+        assert_eq!(found, json!([]), "{nothing}");
+    }
+}
+
+#[test]
+fn a_past_session_is_read_by_its_owner_and_is_not_there_for_anybody_else() {
+    let engine = engine();
+    let alice = engine.session("a1").user("alice").open().unwrap();
+    let read = told(&alice, "read_past_session", &json!({"session_id": "a2"}));
+    assert_eq!(read[1]["content"], "secret-a2");
+    let others: Vec<ToolAnswer> = ["b1", "n1", "nowhere", ""]
+        .map(|id| execute(&alice, "read_past_session", &json!({"session_id": id})))
+        .into();
+    for (answer, id) in others.iter().zip(["b1", "n1", "nowhere", ""]) {
+        assert!(answer.is_error);
+        let words = format!("Error: there is no past session {id:?} of this user");
+        assert_eq!(answer.content, words);
+    }
+}
+
+#[test]
+fn a_session_that_was_given_away_is_out_of_its_old_tools_reach() {
+    let engine = engine();
+    let session = engine.session("a1").user("alice").open().unwrap();
+    let tools = session.tools();
+    session.change_owner(Some("bob")).unwrap().wait().unwrap();
+    for name in ["get_chat_history", "search_past_sessions"] {
+        assert!(tools.execute(name, "{}").is_err());
+    }
+    let update = r#"{"session_state_updates":{"a":1}}"#;
+    assert!(tools.execute("update_session_state", update).is_err());
+}
+
+#[test]
+fn the_state_is_changed_key_by_key() {
+    let session = engine().session("a1").user("alice").open().unwrap();
+    session.merge_state(json!({"cart": {"tea": 1}, "n": 1})).unwrap();
+    let update = json!({"session_state_updates": {"cart": {"milk": 2}, "n": [3]}});
+    assert_eq!(execute(&session, "update_session_state", &update).content, "Changed cart, n.");
+    let expected = json!({"cart": {"tea": 1, "milk": 2}, "n": [3]});
+    assert_eq!(session.state().unwrap(), expected);
+}
+
+#[test]
+fn what_a_model_gets_wrong_it_is_told() {
+    let session = engine().session("a1").user("alice").open().unwrap();
+    for (name, arguments) in [
+        ("get_chat_history", "{"),
+        ("get_chat_history", r#"{"num_chats":-1}"#),
+        ("get_chat_history", r#"{"chats":1}"#),
+        ("read_past_session", "{}"),
+        ("update_session_state", r#"{"session_state_updates":[]}"#),
+        ("update_session_state", r#"{"session_state":{}}"#),
+    ] {
+        let answer = session.tools().execute(name, arguments).unwrap().unwrap();
+        assert!(answer.is_error && answer.content.starts_with("Error: "), "{}", answer.content);
+    }
+    assert_eq!(session.tools().execute("rm", "{}").unwrap(), None);
+    assert!(session.tools().execute("get_chat_history", "null").unwrap().is_some());
+}
+
+#[test]
+fn an_answer_is_bounded_and_says_what_it_leaves_out() {
+    let session = Engine::in_memory().unwrap().session("s").open().unwrap();
+    for turn in 0..60 {
+        record_turn(&session, &format!("question {turn}"), &"word ".repeat(2_000));
+    }
+    let answer = execute(&session, "get_chat_history", &json!({}));
+    assert!(answer.content.len() <= limits::TOOL_ANSWER_BYTES_MAX + 100);
+    let told: Value = serde_json::from_str(&answer.content).unwrap();
+    let shown = told["shown"].as_array().unwrap();
+    assert_eq!(told["left_out_for_length"].as_u64().unwrap() + shown.len() as u64, 120);
+    assert_eq!(shown[shown.len() - 2]["content"], "question 59");
+}
+
+proptest! {
+    /// Whatever it is called with, another user's words and ids do not come out.
+    #[test]
+    fn no_call_tells_anything_of_another_users(
+        name in proptest::sample::select(vec![
+            "get_chat_history", "get_tool_call_history", "search_past_sessions",
+            "read_past_session",
+        ]),
+        word in proptest::sample::select(vec!["b1", "n1", "secret", "bob", "nobody", "*", "%", ""]),
+        count in 0_usize..1_000_000,
+    ) {
+        let session = engine().session("a1").user("alice").open().unwrap();
+        for arguments in [
+            json!({"query": word, "num_sessions": count}),
+            json!({"session_id": word, "num_runs": count}),
+            json!({"num_chats": count}),
+            json!({"num_calls": count}),
+            json!({}),
+        ] {
+            let answer = execute(&session, name, &arguments);
+            let content = answer.content.replace(&format!("{word:?}"), "");
+            prop_assert!(!content.contains("secret-b1") && !content.contains("secret-n1"));
+            prop_assert!(!content.contains("bob") && !content.contains("nobody"));
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! `validate`: what can be sent, and what it is when mended.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::support::program::{Db, code, only_complaint, stderr, stdout};
+
+const BROKEN: &str = r#"{"model":"m","messages":[
+    {"role":"user","content":"Is it raining?"},
+    {"role":"assistant","content":"Let me look.","tool_calls":[
+        {"id":"call_1","type":"function","function":{"name":"weather","arguments":"{}"}}]},
+    {"role":"user","content":"Never mind."},
+    {"role":"tool","tool_call_id":"call_2","content":"4 degrees"}]}"#;
+
+fn validate(args: &[&str], input: &str) -> std::process::Output {
+    Db::empty().run_with(&[&["validate"], args].concat(), input.as_bytes())
+}
+
+#[test]
+fn what_breaks_a_rule_is_named_with_its_place_and_its_rule() {
+    let output = validate(&["--json", "-"], BROKEN);
+    assert_eq!(code(&output), 1);
+    let told: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(told["ok"], false);
+    let violations = told["conversations"][0]["violations"].as_array().unwrap();
+    let rules: Vec<_> = violations.iter().map(|v| (&v["message"], &v["rule"])).collect();
+    assert_eq!(
+        rules,
+        [(&json!(2), &json!("answered-call")), (&json!(3), &json!("answering-result"))],
+    );
+    let words = stdout(&validate(&["-"], BROKEN));
+    assert!(words.contains("message 3: answers \"call_2\""), "{words}");
+}
+
+#[test]
+fn messages_are_numbered_as_in_the_file_whatever_of_it_cannot_be_read() {
+    let said = json!({"role": "user", "content": "Hi"});
+    let orphan = json!({"role": "tool", "tool_call_id": "c", "content": "4 degrees"});
+    let whole = json!({"messages": [7, said, {"content": 1}, said, orphan, 8, orphan]}).to_string();
+    let lines = format!("{said}\n{{\n{said}\n7\n{orphan}\n{{\n{orphan}\n");
+    let block =
+        |id: &str| json!({"role": "user", "content": [{"type": "tool_result", "tool_use_id": id}]});
+    let blocks = json!({"system": "s", "messages": [said, 7, block("a"), 8, block("b")]});
+    for (text, format, expected) in [
+        (whole, "openai", [4, 6]),
+        (lines, "openai", [4, 6]),
+        (blocks.to_string(), "anthropic", [2, 4]),
+    ] {
+        let output = validate(&["--json", "--format", format, "-"], &text);
+        let told: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        let violations = told["conversations"][0]["violations"].as_array().unwrap();
+        let places = violations.iter().map(|it| it["message"].as_u64().unwrap());
+        let places: BTreeSet<u64> = places.collect();
+        assert_eq!(places, expected.into(), "{told}");
+    }
+}
+
+#[test]
+fn parts_that_no_request_has_a_place_for_are_counted_by_type() {
+    let file = json!({"type": "file", "file": {"file_id": "f"}});
+    let audio = json!({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}});
+    let image = json!({"type": "image_url", "image_url": {"url": "https://x/y.png"}});
+    let text = json!({"type": "text", "text": "Hi"});
+    let request = json!({"messages": [
+        {"role": "user", "content": [text, file, image, file]},
+        {"role": "user", "content": [audio, text]}]})
+    .to_string();
+    for provider in ["openai", "anthropic"] {
+        let output = validate(&["--repair", "--as", provider, "-"], &request);
+        let words = stderr(&output);
+        assert!(words.contains("left out 2 parts of type file"), "{words}");
+        assert!(words.contains("left out 1 part of type input_audio"), "{words}");
+        assert!(!words.contains("image") && stdout(&output).contains("y.png"), "{words}");
+        let output = validate(&["--repair", "--as", provider, "--json", "-"], &request);
+        let told: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        let expected = json!({"file": 2, "input_audio": 1});
+        assert_eq!(told["conversations"][0]["left_out"], expected);
+    }
+    // The same of a context.
+    let db = Db::empty();
+    db.run_with(&["import", "-"], request.as_bytes());
+    let id = db.json(&["ls"])["sessions"][0]["session_id"].as_str().unwrap().to_owned();
+    let told = db.json(&["context", &id]);
+    assert_eq!(told["left_out"], json!({"file": 2, "input_audio": 1}));
+    let shown = db.fine(&["context", &id]);
+    assert!(shown.contains("left out 1 part of type input_audio"), "{shown}");
+}
+
+#[test]
+fn what_is_repaired_is_legal_for_the_provider_that_was_asked_for() {
+    for provider in ["openai", "anthropic"] {
+        let output = validate(&["--repair", "--as", provider, "-"], BROKEN);
+        assert_eq!(code(&output), 0);
+        assert!(stderr(&output).contains("left out the call"), "{}", stderr(&output));
+        let again = validate(&["--format", provider, "-"], &stdout(&output));
+        assert_eq!((code(&again), stdout(&again)), (0, "legal to send: 1 conversation\n".into()));
+    }
+}
+
+#[test]
+fn transcripts_that_are_no_requests_are_checked_for_what_belongs_together() {
+    let record = |kind: &str, message: Value| {
+        json!({"type": kind, "sessionId": "s", "uuid": kind, "message": message}).to_string()
+    };
+    let call = json!([{"type": "tool_use", "id": "t", "name": "look", "input": {}}]);
+    let text = [
+        record("user", json!({"role": "user", "content": "Look"})),
+        record("assistant", json!({"role": "assistant", "id": "m", "content": call})),
+    ];
+    let output = validate(&["--json", "-"], &text.join("\n"));
+    let told: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let conversation = &told["conversations"][0];
+    assert_eq!(conversation["format"], "claude-code");
+    assert_eq!(conversation["violations"][0]["rule"], "answered-call");
+}
+
+#[test]
+fn what_cannot_be_read_is_no_success() {
+    for (input, words) in [("{\"a\":", "not JSON"), ("[]", "no conversation"), ("7", "left out")] {
+        let output = validate(&["-"], input);
+        assert_eq!(code(&output), 1);
+        assert!(stdout(&output).contains(words), "{}", stdout(&output));
+    }
+    let output = validate(&["-"], "");
+    assert_eq!(only_complaint(&output, 1), "sessionlog: standard input is empty");
+    let output = validate(&["nowhere.json"], "");
+    assert!(only_complaint(&output, 1).contains("nowhere.json: no such file"));
+    assert!(only_complaint(&validate(&[], ""), 2).contains("<FILE>"));
+}
+
+#[test]
+fn a_database_is_neither_needed_nor_made() {
+    let database = Db::empty();
+    let fine = r#"[{"role":"user","content":"Hi"}]"#;
+    assert_eq!(code(&database.run_with(&["validate", "-"], fine.as_bytes())), 0);
+    assert!(!database.path().exists());
+}
+
+#[test]
+fn conversations_come_in_the_order_of_the_file_and_with_their_images() {
+    let image = format!("data:image/png;base64,{}", "iVBORw0K".repeat(3_000));
+    let lines: Vec<String> = (0..12)
+        .map(|number| {
+            let parts = json!([
+                {"type": "text", "text": format!("m{number}")},
+                {"type": "image_url", "image_url": {"url": image}},
+            ]);
+            json!({"messages": [{"role": "user", "content": parts}]}).to_string()
+        })
+        .collect();
+    let output = validate(&["--repair", "-"], &lines.join("\n"));
+    let mended: Vec<Value> =
+        stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let given: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(mended, given);
+}
+
+#[test]
+fn what_a_provider_takes_is_no_violation_and_what_it_refuses_is_one() {
+    let cached = json!({"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}});
+    let document = json!({"type": "document", "source": {"type": "url", "url": "https://x/y.pdf"}});
+    let fine = [
+        json!({"system": "s", "messages": [{"role": "user", "content": [cached, document]}]}),
+        json!({"messages": [
+            {"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]},
+            {"role": "assistant", "content": null, "refusal": "No.", "annotations": []}]}),
+    ];
+    let wrong = [
+        json!({"system": [{"type": "text", "text": ""}], "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "Hi"}]}]}),
+        json!({"messages": [
+            {"role": "user", "content": [{"type": "file", "file": 7}]}]}),
+    ];
+    for (requests, expected, formats) in
+        [(fine, 0, ["anthropic", "openai"]), (wrong, 1, ["anthropic", "openai"])]
+    {
+        for (request, format) in requests.iter().zip(formats) {
+            let output = validate(&["--format", format, "-"], &request.to_string());
+            assert_eq!(code(&output), expected, "{}", stdout(&output));
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Erasure of messages, runs and users, with what was derived from them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use sessionlog::{
+    Batch, Durability, Engine, ErasureTarget, Error, KeepRuns, Log, MemoryLog, Message, Metrics,
+    NewEvent, OlderRuns, PageLimit, Point, Policy, Range, Record, Renamed, Result, Session,
+    StateChanged, StatePatch, SummaryWritten,
+};
+
+use crate::support::shapes::{append, assert_sound, memory};
+use crate::support::{record_turn, texts};
+
+fn summary(first_seq: u64, last_seq: u64, text: &str) -> SummaryWritten {
+    SummaryWritten {
+        summary: text.into(),
+        topics: vec![text.into()],
+        first_seq,
+        last_seq,
+        model: None,
+        metrics: None,
+    }
+}
+
+/// Everything that can be read of a session, as text.
+pub(super) fn everything(session: &Session) -> String {
+    let mut all = String::new();
+    for event in session.events(Point::Head).unwrap() {
+        let event = event.unwrap();
+        all.push_str(event.body.to_json().as_str());
+        let at = session.at(Point::seq(event.seq)).unwrap();
+        all.push_str(&at.to_record().unwrap().to_string());
+    }
+    all.push_str(&serde_json::to_string(&session.view().unwrap()).unwrap());
+    all
+}
+
+fn needle(engine: &Engine) -> (Session, u64) {
+    let session = engine.session("s").open().unwrap();
+    record_turn(&session, "before", "a");
+    let seq = session.seq().unwrap() + 2;
+    record_turn(&session, "NEEDLE here", "b");
+    append(&session, summary(1, seq + 2, "about NEEDLE"));
+    append(&session, Renamed { name: Some("The NEEDLE".into()), is_generated: true });
+    let run = session.start_run().unwrap();
+    let mut copy = Message::user("NEEDLE here");
+    copy.from_history = true;
+    run.push_all([copy, Message::user("after"), Message::assistant("c")]).unwrap();
+    run.complete(Metrics::tokens(3, 3)).unwrap().wait().unwrap();
+    (session, seq)
+}
+
+#[test]
+fn an_erased_message_is_gone_with_all_that_was_derived_from_it() {
+    let engine = memory(Policy::new());
+    let (session, seq) = needle(&engine);
+    let fork = session.fork(Point::Head).id("fork").open().unwrap();
+    append(&fork, summary(1, 10, "also NEEDLE"));
+    fork.rename("Mine").unwrap().wait().unwrap();
+    let metrics = session.view().unwrap().metrics;
+    assert!(everything(&session).contains("NEEDLE") && everything(&fork).contains("NEEDLE"));
+    let receipt = session.erase_message(seq, Some("art. 17")).unwrap();
+    assert_eq!(receipt.derived.len(), 3);
+    assert_eq!(receipt.forks.len(), 1);
+    for session in [&session, &fork] {
+        assert!(!everything(session).contains("NEEDLE"), "{}", session.id());
+    }
+    assert_eq!(session.name().unwrap(), None);
+    assert_eq!(fork.name().unwrap().as_deref(), Some("Mine"));
+    assert_eq!((session.summary().unwrap(), fork.summary().unwrap()), (None, None));
+    assert_eq!(session.view().unwrap().metrics, metrics);
+    assert!(session.erase_message(seq, None).is_err());
+    assert_eq!(texts(&session.window().messages().unwrap()), ["before", "a", "b", "after", "c"]);
+    assert_sound(&engine);
+}
+
+#[test]
+fn an_erased_run_leaves_its_id_and_what_it_spent() {
+    let engine = memory(Policy::new());
+    let session = engine.session("s").open().unwrap();
+    record_turn(&session, "before", "a");
+    let run = session.run().id("secret-run").input(serde_json::json!("NEEDLE")).start().unwrap();
+    run.push(Message::user("NEEDLE")).unwrap();
+    let state =
+        StateChanged { ops: StatePatch::new().set(["k"], serde_json::json!("NEEDLE")).into_ops() };
+    session.append([NewEvent::in_run("secret-run", state)]).unwrap();
+    run.fail("NEEDLE", Metrics::tokens(4, 4)).unwrap().wait().unwrap();
+    for number in 0..130 {
+        record_turn(&session, &format!("q{number}"), "a");
+    }
+    assert!(session.state().unwrap().to_string().contains("NEEDLE"));
+    let before = session.view().unwrap();
+    session.erase_run("secret-run", None).unwrap();
+    assert!(!everything(&session).contains("NEEDLE"));
+    let after = session.view().unwrap();
+    assert_eq!((after.metrics, after.run_count), (before.metrics, before.run_count));
+    assert_eq!(session.at(Point::Head).unwrap().runs().unwrap().len(), 131);
+    assert!(session.erase_run("no-such-run", None).is_err());
+    assert_sound(&engine);
+}
+
+#[test]
+fn erasing_through_a_fork_reaches_what_it_shares() {
+    let engine = memory(Policy::new());
+    let (session, seq) = needle(&engine);
+    let fork = session.fork(Point::Head).id("fork").open().unwrap();
+    let receipt = fork.erase_message(seq, None).unwrap();
+    assert_eq!(receipt.session_id, "s");
+    assert!(!everything(&session).contains("NEEDLE") && !everything(&fork).contains("NEEDLE"));
+    assert_sound(&engine);
+}
+
+#[test]
+fn an_erased_user_is_gone_from_forks_of_others_too() {
+    let engine = memory(Policy::new());
+    let session = engine.session("s").user("alice").open().unwrap();
+    record_turn(&session, "NEEDLE", "a");
+    let fork = session.fork(Point::Head).id("fork").open().unwrap();
+    record_turn(&fork, "mine", "a");
+    fork.change_owner(Some("bob")).unwrap().wait().unwrap();
+    let fork = engine.session("fork").user("bob").open().unwrap();
+    assert!(everything(&fork).contains("NEEDLE"));
+    let receipts = engine.erase_user("alice", Some("art. 17")).unwrap();
+    assert_eq!((receipts.len(), receipts[0].forks.len()), (1, 1));
+    assert!(!everything(&fork).contains("NEEDLE"));
+    assert_eq!(texts(&fork.window().messages().unwrap()), ["mine", "a"]);
+    assert_sound(&engine);
+}
+
+#[test]
+fn copies_of_what_a_policy_took_go_with_the_first_of_them() {
+    let engine = memory(Policy::new());
+    let session = engine.session("s").open().unwrap();
+    record_turn(&session, "NEEDLE", "a");
+    for _ in 0..2 {
+        let mut copy = Message::user("NEEDLE");
+        copy.from_history = true;
+        session.record_run([copy, Message::user("more")], Metrics::default()).unwrap();
+    }
+    let keep = KeepRuns::Last { runs: 2, older: OlderRuns::Reduced };
+    session.compaction().policy(Policy::new().keep_runs(keep)).run().unwrap();
+    // The words of the first are gone, and nothing says what they were.
+    assert!(session.erase_message(3, None).is_err());
+    assert!(everything(&session).contains("NEEDLE"));
+    let first = session.events(Point::Head).unwrap().map(Result::unwrap);
+    let first = first.filter(|event| event.body.to_json().as_str().contains("NEEDLE"));
+    let first = first.map(|event| event.seq).next().unwrap();
+    assert_eq!(session.erase_message(first, None).unwrap().events, 2);
+    assert!(!everything(&session).contains("NEEDLE"));
+    assert_sound(&engine);
+}
+
+#[test]
+fn copies_of_a_call_without_words_go_with_it() {
+    let engine = memory(Policy::new());
+    let session = engine.session("s").open().unwrap();
+    let call = || Message::assistant("").with_call("c1", "lookup", r#"{"ssn":"NEEDLE"}"#);
+    let other = || Message::assistant("").with_call("c2", "lookup", r#"{"ssn":"kept"}"#);
+    let messages = [Message::user("q"), call(), Message::tool("c1", "ok")];
+    session.record_run(messages, Metrics::default()).unwrap().wait().unwrap();
+    let copied = |mut message: Message| {
+        message.from_history = true;
+        message
+    };
+    let mut thought = Message::assistant("");
+    thought.reasoning = Some(String::from("NEEDLE, hm"));
+    let messages = [copied(call()), copied(other()), thought.clone(), Message::user("next")];
+    session.record_run(messages, Metrics::default()).unwrap().wait().unwrap();
+    session.record_run([copied(thought)], Metrics::default()).unwrap().wait().unwrap();
+    assert_eq!(session.erase_message(4, None).unwrap().derived, [8]);
+    assert_eq!(session.erase_message(10, None).unwrap().derived, [14]);
+    assert!(!everything(&session).contains("NEEDLE") && everything(&session).contains("kept"));
+    assert_sound(&engine);
+}
+
+#[test]
+fn an_erasure_takes_what_its_plan_said_and_leaves_what_was_said_before() {
+    let engine = memory(Policy::new());
+    let session = engine.session("s").open().unwrap();
+    session.record_run([Message::user("hello")], Metrics::default()).unwrap().wait().unwrap();
+    for _ in 0..3 {
+        let mut copy = Message::user("hello");
+        copy.from_history = true;
+        session.record_run([copy], Metrics::default()).unwrap().wait().unwrap();
+    }
+    let target = ErasureTarget::Message { seq: 9 };
+    assert_eq!(session.plan_erasure(target).unwrap(), [9, 12]);
+    let receipt = session.erase_message(9, None).unwrap();
+    assert_eq!((receipt.events, receipt.derived), (2, vec![12]));
+    let left = session.events(Point::Head).unwrap().map(Result::unwrap);
+    let left = left.filter(|event| event.body.to_json().as_str().contains("hello"));
+    assert_eq!(left.map(|event| event.seq).collect::<Vec<_>>(), [3, 6]);
+    assert_sound(&engine);
+}
+
+/// A log in memory that fails one append.
+#[derive(Debug)]
+pub(super) struct FailsOnce {
+    inner: MemoryLog,
+    good: AtomicU64,
+}
+
+impl FailsOnce {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { inner: MemoryLog::new(), good: AtomicU64::new(u64::MAX) })
+    }
+
+    /// Lets the append fail that comes after so many.
+    pub(super) fn fail(&self, append: u64) {
+        self.good.store(append, Ordering::SeqCst);
+    }
+}
+
+impl Log for FailsOnce {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.inner.get(key)
+    }
+
+    fn page(&self, range: &Range, limit: PageLimit) -> Result<Vec<Record>> {
+        self.inner.page(range, limit)
+    }
+
+    fn append(&self, batch: &Batch, durability: Durability, mark: u64) -> Result<()> {
+        if self.good.fetch_sub(1, Ordering::SeqCst) == 1 {
+            return Err(Error::key("this one fails"));
+        }
+        self.inner.append(batch, durability, mark)
+    }
+
+    fn apply(&self, batch: &Batch) -> Result<()> {
+        self.inner.apply(batch)
+    }
+
+    fn durable_mark(&self) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
+    fn disk_bytes(&self) -> Result<u64> {
+        self.inner.disk_bytes()
+    }
+}
+
+#[test]
+fn an_erasure_that_broke_off_is_finished_by_doing_it_again() {
+    for failing in 1.. {
+        let log = FailsOnce::new();
+        let open = || Engine::builder().open_log(log.clone()).unwrap();
+        let engine = open();
+        let (session, seq) = needle(&engine);
+        let fork = session.fork(Point::Head).id("fork").open().unwrap();
+        let run = fork.start_run().unwrap();
+        let mut copy = Message::user("NEEDLE here");
+        copy.from_history = true;
+        run.push(copy).unwrap();
+        run.complete(Metrics::default()).unwrap().wait().unwrap();
+        log.fail(failing);
+        let broke_off = session.erase_message(seq, None).is_err();
+        log.fail(u64::MAX);
+        drop((session, fork, engine));
+        let engine = open();
+        let session = engine.session("s").open_existing().unwrap();
+        let fork = engine.session("fork").open_existing().unwrap();
+        if broke_off {
+            // Where only snapshots were left to be made, it is done.
+            drop(session.erase_message(seq, None));
+        }
+        assert!(!everything(&session).contains("NEEDLE"), "{failing}");
+        assert!(!everything(&fork).contains("NEEDLE"), "{failing}");
+        assert_sound(&engine);
+        assert!(session.erase_message(seq, None).is_err());
+        if !broke_off {
+            assert!(failing > 2);
+            return;
+        }
+    }
+}
+
+#[test]
+fn erasing_a_long_run_beside_a_writer_takes_the_copies_too() {
+    let engine = memory(Policy::new());
+    let s = engine.session("s").open().unwrap();
+    let run = s.run().id("secret").start().unwrap();
+    for n in 0..500 {
+        run.push(Message::user(format!("NEEDLE {n}"))).unwrap();
+    }
+    run.complete(Metrics::default()).unwrap().wait().unwrap();
+    let run = s.start_run().unwrap();
+    for n in 0..100 {
+        let mut copy = Message::user(format!("NEEDLE {n}"));
+        copy.from_history = true;
+        run.push(copy).unwrap();
+    }
+    run.complete(Metrics::default()).unwrap().wait().unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let (writer, theirs) = (engine.session("s").open().unwrap(), stop.clone());
+    let thread = std::thread::spawn(move || {
+        let mut n = 0;
+        while !theirs.load(Ordering::SeqCst) {
+            record_turn(&writer, &format!("w{n}"), "a");
+            n += 1;
+        }
+    });
+    let erased = s.erase_run("secret", None);
+    stop.store(true, Ordering::SeqCst);
+    thread.join().unwrap();
+    erased.unwrap();
+    let mut events = s.events(Point::Head).unwrap();
+    assert!(!events.any(|event| event.unwrap().body.to_json().as_str().contains("NEEDLE")));
+    assert_sound(&engine);
+}
+
+#[test]
+fn two_erasures_at_once_leave_no_snapshot_that_still_knows() {
+    for round in 0..4 {
+        let engine = memory(Policy::new());
+        let s = engine.session("s").open().unwrap();
+        record_turn(&s, "one", "a");
+        record_turn(&s, "two", "a");
+        append(
+            &s,
+            SummaryWritten {
+                summary: "ONE".into(),
+                topics: vec![],
+                first_seq: 3,
+                last_seq: 3,
+                model: None,
+                metrics: None,
+            },
+        );
+        append(
+            &s,
+            SummaryWritten {
+                summary: "TWO".into(),
+                topics: vec![],
+                first_seq: 7,
+                last_seq: 7,
+                model: None,
+                metrics: None,
+            },
+        );
+        for number in 0..130 {
+            record_turn(&s, &format!("q{number}"), "a");
+        }
+        std::thread::scope(|scope| {
+            let e = &engine;
+            scope.spawn(move || e.session("s").open().unwrap().erase_message(3, None).unwrap());
+            scope.spawn(move || e.session("s").open().unwrap().erase_message(7, None).unwrap());
+        });
+        let report = engine.verify().unwrap();
+        assert!(report.ok, "{round} {:?}", report.problems.first());
+    }
+}
