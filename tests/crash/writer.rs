@@ -76,8 +76,11 @@ fn writer() {
                 };
                 if let Err(error) = writing.go_on(&session) {
                     notes.add(&format!("failed {}", one_line(&error)));
-                    // sled may answer no read any more, so the handle is the one from before.
+                    // sled may answer no read any more, so the handle is the one from before. And
+                    // where it was a read that failed, this write is the first to be told.
                     let error = session.rename("x").and_then(Ticket::wait).unwrap_err();
+                    notes.add(&format!("failed {}", one_line(&error)));
+                    let error = session.rename("y").and_then(Ticket::wait).unwrap_err();
                     notes.add(&format!("refused {}", one_line(&error)));
                 }
             });
