@@ -29,7 +29,7 @@ type Line = (&'static str, fn(&str));
 
 fn main() {
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
-    let lines: [Line; 10] = [
+    let lines: [Line; 11] = [
         // First, while the process is small.
         ("memory_growth", memory_growth),
         ("turn_against_fdatasync", turn_against_fdatasync),
@@ -37,6 +37,7 @@ fn main() {
         ("append_growth", append_growth),
         ("window_growth", window_growth),
         ("context_growth", context_growth),
+        ("packed_window", packed_window),
         ("view_against_replay", view_against_replay),
         ("replay_against_scan", replay_against_scan),
         ("list_growth", list_growth),
@@ -298,6 +299,41 @@ fn context_growth(name: &str) {
     }
     let (long, short) = (p50(of_long), p50(of_short));
     report(name, long / short, "<= 1.2", &json!({"long_us": long, "short_us": short}));
+}
+
+/// What a window of some session costs once a rewrite packed all of them, against before. They
+/// are more than the cache of blocks holds.
+fn packed_window(name: &str) {
+    const SESSIONS: usize = 3_000;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("packed.db");
+    let window = |engine: &Engine| {
+        let times = (0..SESSIONS).map(|number| {
+            // In an order that no cache likes.
+            let id = format!("s{}", number * 1_009 % SESSIONS);
+            time(|| {
+                let session = engine.session(&id).open_existing().unwrap();
+                drop(session.window().runs(5).messages().unwrap());
+            })
+        });
+        p50(times.collect())
+    };
+    let engine = Engine::builder().durability(Durability::ProcessCrash).open(&path).unwrap();
+    for number in 0..SESSIONS {
+        drop(session_of(&engine, &format!("s{number}"), 10));
+    }
+    drop(engine);
+    let engine = Engine::open(&path).unwrap();
+    let before = window(&engine);
+    drop(engine);
+    let rewritten = Engine::rewrite(&path).unwrap();
+    let engine = Engine::open(&path).unwrap();
+    let packed = window(&engine);
+    let detail = json!({
+        "packed_us": packed, "before_us": before,
+        "before_bytes": rewritten.before_bytes, "packed_bytes": rewritten.after_bytes,
+    });
+    report(name, packed / before, "<= 2", &detail);
 }
 
 fn view_against_replay(name: &str) {

@@ -42,7 +42,8 @@ pub struct Stats {
     pub disk_bytes: u64,
     /// Bytes of the keys and values of all records.
     pub live_bytes: u64,
-    /// Bytes that the files of these records take beyond that. A rewrite gives a part of it back.
+    /// Bytes that the files of these records take beyond that, which a rewrite gives back. None where
+    /// they are packed and take less than they hold.
     pub dead_bytes: u64,
 }
 

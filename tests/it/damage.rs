@@ -229,6 +229,48 @@ fn damaged_files_give_all_events_or_an_error() {
     check("the whole file");
 }
 
+/// The same in the packed file: what is damaged is an error, and the rest can be salvaged.
+#[test]
+fn a_damaged_packed_file_gives_all_events_or_an_error() {
+    let disk = Disk::new();
+    let words = |number: usize| format!("{number} {}", "answer ".repeat(number * 20));
+    let record = |turns: std::ops::Range<usize>| {
+        let session = disk.open().session("s").open().unwrap();
+        for number in turns {
+            record_turn(&session, &format!("q{number}"), &words(number));
+        }
+    };
+    record(0..40);
+    Engine::rewrite(disk.path()).unwrap();
+    record(40..60);
+    let entries = fs::read_dir(disk.path()).unwrap().map(|entry| entry.unwrap().path());
+    let is_pack = |path: &std::path::PathBuf| path.to_string_lossy().contains("sessionlog.pack-");
+    let pack = entries.filter(is_pack).last().unwrap();
+    let whole = fs::read(&pack).unwrap();
+    let verify = || {
+        let report = Engine::open(disk.path())?.verify()?;
+        Ok::<_, sessionlog::Error>(report.ok.then_some(report.events))
+    };
+    assert_eq!(verify().unwrap(), Some(241));
+    let mut salvaged = 0;
+    for step in 0..48 {
+        let at = whole.len() * step / 48;
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (step % 8);
+        fs::write(&pack, bytes).unwrap();
+        assert!(!matches!(verify(), Ok(Some(_))), "flip at {at} was passed over");
+        let engine = Engine::builder().salvage(true).open(disk.path());
+        let session = engine.and_then(|engine| engine.session("s").open_existing());
+        let events = session.and_then(|session| session.events(Point::Head));
+        salvaged += events.map_or(0, |events| events.flatten().count());
+        fs::write(&pack, &whole[..at]).unwrap();
+        assert!(!matches!(verify(), Ok(Some(_))), "cut at {at} was passed over");
+    }
+    assert!(salvaged > 0, "nothing could be salvaged of any of them");
+    fs::write(&pack, &whole).unwrap();
+    assert_eq!(verify().unwrap(), Some(241));
+}
+
 fn restore(disk: &Disk, data: &[u8], mark: &[u8]) {
     fs::write(disk.path().join("db"), data).unwrap();
     fs::write(disk.path().join("sessionlog.mark"), mark).unwrap();

@@ -5,6 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::pack::PackId;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The file sled writes.
@@ -48,7 +49,7 @@ pub(super) fn check_directory(path: &Path) -> Result<bool> {
     let has = |wanted: &str| names.iter().any(|name| name == wanted);
     // Beside a database of ours a stranger does no harm.
     if !has(MARK_FILE) {
-        let is_ours = |name: &str| BESIDE_SLED.contains(&name) || is_sleds(name);
+        let is_ours = |name: &str| BESIDE_SLED.contains(&name) || holds_records(name);
         let stranger = names.iter().map(|name| name.to_string_lossy()).find(|name| !is_ours(name));
         if let Some(name) = stranger {
             return not_ours(format!("the directory holds {name:?}"));
@@ -64,6 +65,20 @@ fn is_snapshot(name: &str) -> bool {
 /// Whether sled makes a file or folder of that name.
 pub(super) fn is_sleds(name: &str) -> bool {
     [CONFIG_FILE, DATA_FILE, BLOBS_FOLDER].contains(&name) || is_snapshot(name)
+}
+
+/// The same, or a packed file.
+pub(super) fn holds_records(name: &str) -> bool {
+    is_sleds(name) || PackId::of_name(name).is_some()
+}
+
+/// The packed files of a directory.
+pub(super) fn packs_in(path: &Path) -> std::io::Result<Vec<PackId>> {
+    let mut packs = Vec::new();
+    for entry in fs::read_dir(path)? {
+        packs.extend(PackId::of_name(&entry?.file_name().to_string_lossy()));
+    }
+    Ok(packs)
 }
 
 /// Removes sled's own snapshots; whether there were any.
@@ -193,14 +208,14 @@ fn copy_directory(from: &Path, to: &Path, is_media: bool) -> std::io::Result<()>
     Ok(())
 }
 
-/// A medium never changes once it has its name, so another name for the file will do where the
-/// file system has that.
+/// A medium never changes once it has its name, and neither does a packed file, so another name for
+/// the file will do where the file system has that.
 fn copy_entry(entry: &fs::DirEntry, target: &Path, is_media: bool) -> std::io::Result<()> {
     let source = entry.path();
     if entry.file_type()?.is_dir() {
         return copy_directory(&source, target, is_media);
     }
-    if is_media {
+    if is_media || PackId::of_name(&entry.file_name().to_string_lossy()).is_some() {
         return fs::hard_link(&source, target).or_else(|_| fs::copy(source, target).map(drop));
     }
     // Written anew rather than copied, so that it can be written to whoever owned it.
@@ -256,12 +271,12 @@ pub(super) fn directory_bytes(path: &Path) -> std::io::Result<u64> {
     Ok(bytes)
 }
 
-/// Bytes of what sled keeps in a directory.
-pub(super) fn sled_bytes(path: &Path) -> std::io::Result<u64> {
+/// Bytes of the files of a directory that hold records: sled's, and the packed one.
+pub(super) fn record_file_bytes(path: &Path) -> std::io::Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(path)? {
         let entry = entry?;
-        if is_sleds(&entry.file_name().to_string_lossy()) {
+        if holds_records(&entry.file_name().to_string_lossy()) {
             let metadata = entry.metadata()?;
             bytes +=
                 if metadata.is_dir() { directory_bytes(&entry.path())? } else { metadata.len() };

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::pending::{Pending, Task};
-use super::tree::{KEY_BYTES_MAX, SEGMENT_BYTES, Tree};
+use super::records::Records;
+use super::tree::{KEY_BYTES_MAX, SEGMENT_BYTES};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::limits::CHUNK_BYTES_MAX;
 use crate::log::Op;
@@ -21,7 +22,7 @@ const UNSYNCED_BYTES_MAX: usize = SEGMENT_BYTES / 32;
 /// The only one that writes to sled and syncs its file.
 #[derive(Debug)]
 pub(super) struct Feeder {
-    tree: Arc<Tree>,
+    records: Arc<Records>,
     /// The file sled writes, for the sync that sled does not do.
     data: File,
     /// What sled has taken in since its file was synced.
@@ -29,8 +30,8 @@ pub(super) struct Feeder {
 }
 
 impl Feeder {
-    pub(super) fn new(tree: Arc<Tree>, data: File) -> Self {
-        Self { tree, data, unsynced_bytes: 0 }
+    pub(super) fn new(records: Arc<Records>, data: File) -> Self {
+        Self { records, data, unsynced_bytes: 0 }
     }
 
     /// Starts the thread. It ends when `pending` is closed and everything is done, or when
@@ -68,8 +69,8 @@ impl Feeder {
             if let [Op::Insert(record) | Op::Replace(record), later @ ..] = rest
                 && record.value.len() > UNSYNCED_BYTES_MAX
             {
-                let tree = Arc::clone(&self.tree);
-                tree.insert_in_parts(record, UNSYNCED_BYTES_MAX, || self.sync())?;
+                let records = Arc::clone(&self.records);
+                records.insert_in_parts(record, UNSYNCED_BYTES_MAX, || self.sync())?;
                 // Its first chunk came after the last sync.
                 self.unsynced_bytes += KEY_BYTES_MAX + CHUNK_BYTES_MAX;
                 rest = later;
@@ -83,7 +84,7 @@ impl Feeder {
                 fits
             });
             let (piece, later) = rest.split_at(count.count().max(1));
-            self.tree.apply(piece)?;
+            self.records.apply(piece)?;
             self.unsynced_bytes += piece.iter().map(Op::bytes).sum::<usize>();
             rest = later;
             if self.unsynced_bytes >= UNSYNCED_BYTES_MAX {
@@ -95,7 +96,7 @@ impl Feeder {
 
     /// Syncs sled's file.
     pub(super) fn sync(&mut self) -> Result<()> {
-        self.tree.flush()?;
+        self.records.flush()?;
         self.data.sync_data().map_err(Error::io).with_context(|| "sled's file")?;
         self.unsynced_bytes = 0;
         Ok(())
@@ -120,9 +121,9 @@ mod tests {
     #[test]
     fn a_failed_sync_is_told_and_nothing_is_handed_on_behind_it() {
         let directory = tempfile::tempdir().unwrap();
-        let tree = Arc::new(Tree::open(directory.path(), 1 << 20).unwrap());
+        let records = Arc::new(Records::open(directory.path(), 1 << 20).unwrap());
         // Nothing can be synced there.
-        let feeder = Feeder::new(tree, File::open("/dev/null").unwrap());
+        let feeder = Feeder::new(records, File::open("/dev/null").unwrap());
         let pending = Arc::new(Pending::default());
         let thread = feeder.start(Arc::clone(&pending)).unwrap();
         pending.push(Task::Sync);

@@ -3,6 +3,8 @@
 //! - Its `flush` ends in `sync_file_range`, which a power cut undoes (sled issues 1351 and
 //!   1452). So an append goes to a journal first, with one real sync, and sled follows.
 //! - Large values go to files that are never synced. So values are stored in chunks.
+//! - Its file never gets smaller. So a rewrite packs all records into a file of its own, and sled
+//!   lies over it.
 //! - Damaged files make it panic, or quietly fall back to an older state. So every call is
 //!   guarded, and a mark remembers how far the database was synced.
 
@@ -10,9 +12,12 @@ mod directory;
 mod feeder;
 mod guard;
 mod journal;
+mod layers;
 mod lock;
 mod mark;
+mod pack;
 mod pending;
+mod records;
 mod rewrite;
 mod swap;
 mod tree;
@@ -31,13 +36,14 @@ pub(crate) use self::rewrite::rewrite;
 
 use self::directory::{
     DATA_FILE, MARK_FILE, PrivateCopy, check_directory, directory_bytes, make_directory,
-    sled_bytes, sync_directories,
+    record_file_bytes, sync_directories,
 };
 use self::feeder::Feeder;
 use self::journal::Journal;
+use self::layers::{Layer, merge};
 use self::mark::Mark;
-use self::pending::{Pending, Task, merge};
-use self::tree::Tree;
+use self::pending::{Pending, Task};
+use self::records::Records;
 use super::{Batch, Durability, Log, Op, PageLimit, Range, Record};
 use crate::error::{Context, Error, Result};
 
@@ -57,7 +63,7 @@ pub(crate) struct SledLog {
     pending: Arc<Pending>,
     /// `None` only while the log is dropped.
     feeder: Option<JoinHandle<()>>,
-    tree: Arc<Tree>,
+    records: Arc<Records>,
     /// The file sled writes, for the sync of a new database.
     data: File,
     /// Also the lock on the database. Dropped after sled has let go.
@@ -108,7 +114,7 @@ impl SledLog {
                 return Err(none_there(path));
             }
             let copy = PrivateCopy::of(path).map_err(Error::io)?;
-            let mut log = Self::open_at(copy.path(), SledOptions { as_copy: false, ..options })?;
+            let mut log = Self::over(copy.path(), Files::open(copy.path(), options)?)?;
             log.copy = Some(copy);
             return Ok(log);
         }
@@ -116,13 +122,13 @@ impl SledLog {
     }
 
     fn over(path: &Path, files: Files) -> Result<Self> {
-        let Files { made_in, journal, feeder, tree, data, mark } = files;
+        let Files { made_in, journal, feeder, records, data, mark } = files;
         let pending = Arc::new(Pending::default());
         let feeder = Some(feeder.start(Arc::clone(&pending))?);
         let (is_directory_synced, is_behind, failure) = (false, false, None);
         let writer = Mutex::new(Writer { journal, is_directory_synced, is_behind, failure });
         let path = path.to_owned();
-        Ok(Self { path, made_in, writer, pending, feeder, tree, data, mark, copy: None })
+        Ok(Self { path, made_in, writer, pending, feeder, records, data, mark, copy: None })
     }
 
     /// Where its files lie: of a copy, the copy's.
@@ -211,7 +217,7 @@ struct Files {
     made_in: PathBuf,
     journal: Journal,
     feeder: Feeder,
-    tree: Arc<Tree>,
+    records: Arc<Records>,
     data: File,
     mark: Mark,
 }
@@ -229,11 +235,12 @@ impl Files {
             return Err(data_is_missing());
         }
         let mut journal = Journal::open(path)?;
-        let tree = Arc::new(Tree::open(path, options.cache_bytes)?);
+        let open = if options.as_copy { Records::salvage } else { Records::open };
+        let records = Arc::new(open(path, options.cache_bytes)?);
         let data = File::open(path.join(DATA_FILE)).map_err(Error::io)?;
-        let mut feeder = Feeder::new(Arc::clone(&tree), data.try_clone().map_err(Error::io)?);
+        let mut feeder = Feeder::new(Arc::clone(&records), data.try_clone().map_err(Error::io)?);
         redo(&mut journal, &mut feeder)?;
-        Ok(Self { made_in, journal, feeder, tree, data, mark })
+        Ok(Self { made_in, journal, feeder, records, data, mark })
     }
 }
 
@@ -269,7 +276,7 @@ impl Log for SledLog {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let read = || match self.pending.get(key) {
             Some(waiting) => Ok(waiting.value().cloned()),
-            None => self.tree.get(key),
+            None => self.records.get(key),
         };
         read().with_context(|| self.place())
     }
@@ -278,9 +285,10 @@ impl Log for SledLog {
         let read = || {
             let waiting = self.pending.range(range, limit);
             if waiting.is_empty() {
-                return self.tree.page(range, limit);
+                return self.records.page(range, limit);
             }
-            merge(waiting, range.clone(), limit, |rest| self.tree.page(rest, limit))
+            let below = Layer::new(range.clone(), |rest| self.records.page(rest, limit));
+            merge(Layer::of(waiting), below, range.order, limit)
         };
         read().with_context(|| self.place())
     }
@@ -312,7 +320,7 @@ impl Log for SledLog {
     }
 
     fn record_file_bytes(&self) -> Result<u64> {
-        sled_bytes(&self.path).map_err(Error::io)
+        record_file_bytes(&self.path).map_err(Error::io)
     }
 }
 
@@ -374,7 +382,7 @@ mod tests {
         let options = SledOptions { create: true, cache_bytes: 1 << 20, as_copy: false };
         let mut files = Files::open(directory.path(), options).unwrap();
         // Nothing can be synced there, so a sync shows.
-        files.feeder = Feeder::new(Arc::clone(&files.tree), File::open("/dev/null").unwrap());
+        files.feeder = Feeder::new(Arc::clone(&files.records), File::open("/dev/null").unwrap());
         let log = SledLog::over(directory.path(), files).unwrap();
         log.append(&batch(1), Durability::Volatile, 1).unwrap();
         log.pending.wait_until_done().unwrap();

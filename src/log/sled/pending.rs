@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::layers::Said;
 use crate::error::{Error, Result};
 use crate::log::{Op, Order, PageLimit, Range, Record};
 
@@ -78,6 +79,17 @@ impl Newest {
             Some(Op::Insert(record) | Op::Replace(record)) => Some(&record.value),
             Some(Op::Remove(_)) | None => None,
         }
+    }
+}
+
+impl Said for (Vec<u8>, Newest) {
+    fn key(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn into_record(self) -> Option<Record> {
+        let (key, newest) = self;
+        newest.value().map(|value| Record { key, value: value.clone() })
     }
 }
 
@@ -283,79 +295,13 @@ impl State {
     }
 }
 
-/// A page of what sled has under what waits for it. `stored` reads pages of sled.
-pub(super) fn merge(
-    waiting: Vec<(Vec<u8>, Newest)>,
-    range: Range,
-    limit: PageLimit,
-    stored: impl Fn(&Range) -> Result<Vec<Record>>,
-) -> Result<Vec<Record>> {
-    let order = range.order;
-    let mut waiting = waiting.into_iter().peekable();
-    let mut stored = Stored::new(range, stored);
-    let (mut page, mut bytes) = (Vec::new(), 0);
-    while !limit.is_reached(page.len(), bytes) {
-        let side = match (waiting.peek(), stored.peek()?) {
-            (None, None) => break,
-            (Some(_), None) => std::cmp::Ordering::Less,
-            (None, Some(_)) => std::cmp::Ordering::Greater,
-            (Some((key, _)), Some(record)) => match order {
-                Order::Ascending => key.cmp(&record.key),
-                Order::Descending => record.key.cmp(key),
-            },
-        };
-        if side.is_ge() {
-            let record = stored.next();
-            if side.is_gt() {
-                bytes += record.as_ref().map_or(0, |record| record.key.len() + record.value.len());
-                page.extend(record);
-                continue;
-            }
-        }
-        let Some((key, newest)) = waiting.next() else { break };
-        if let Some(value) = newest.value() {
-            bytes += key.len() + value.len();
-            page.push(Record { key, value: value.clone() });
-        }
-    }
-    Ok(page)
-}
-
-/// The records of sled in a range, a page at a time: what waits may shadow all of one.
-struct Stored<F> {
-    /// What is left to read; `None` at the end.
-    rest: Option<Range>,
-    page: std::vec::IntoIter<Record>,
-    read: F,
-}
-
-impl<F: Fn(&Range) -> Result<Vec<Record>>> Stored<F> {
-    fn new(range: Range, read: F) -> Self {
-        Self { rest: Some(range), page: Vec::new().into_iter(), read }
-    }
-
-    fn peek(&mut self) -> Result<Option<&Record>> {
-        if self.page.as_slice().is_empty()
-            && let Some(range) = self.rest.take()
-        {
-            let page = (self.read)(&range)?;
-            self.rest = page.last().map(|last| range.behind(&last.key));
-            self.page = page.into_iter();
-        }
-        Ok(self.page.as_slice().first())
-    }
-
-    fn next(&mut self) -> Option<Record> {
-        self.page.next()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
 
+    use super::super::layers::{Layer, merge};
     use super::*;
 
     type Model = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -429,8 +375,8 @@ mod tests {
             let range = Range { from, until, order };
             let limit = PageLimit { records, bytes };
             let waiting = pending.range(&range, limit);
-            let merged =
-                merge(waiting, range.clone(), limit, |rest| Ok(page(&stored, rest, limit)));
+            let below = Layer::new(range.clone(), |rest| Ok(page(&stored, rest, limit)));
+            let merged = merge(Layer::of(waiting), below, range.order, limit);
             prop_assert_eq!(merged.unwrap(), page(&whole, &range, limit));
             for key in 0..12_u8 {
                 let found = match pending.get(&[key]) {

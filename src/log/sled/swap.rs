@@ -2,37 +2,49 @@
 //! leaves one whole database.
 //!
 //! What holds throughout: while the copy's data file lies in its folder, the database's own is
-//! whole; once it does not, it has become the database's own. Until the state file says that the
+//! whole, with the packed file that it names; once it does not, it has become the database's own,
+//! and the copy's packed file lies beside it. Until the state file says that the
 //! copy is whole it is thrown away, from then on every opening goes on where a crash ended it,
 //! and each step can be done twice.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind as IoKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::directory::{
-    BLOBS_FOLDER, CONFIG_FILE, DATA_FILE, REWRITE_FILE, REWRITE_FOLDER, is_sleds, remove_snapshots,
-    sync_directory,
+    BLOBS_FOLDER, CONFIG_FILE, DATA_FILE, REWRITE_FILE, REWRITE_FOLDER, holds_records, packs_in,
+    remove_snapshots, sync_directory,
 };
+use super::pack::PackId;
 use crate::bytes::Reader;
 use crate::error::{Context, Error, ErrorKind, Result};
 
 const MAGIC: [u8; 4] = *b"SLrw";
 /// The version that is written, and the newest that is read.
 const VERSION: u32 = 1;
-/// Bytes that the check covers: magic, version, length of the copy's data file.
-const COVERED_BYTES: usize = 16;
+/// Bytes that the check covers: magic, version, and what the copy is.
+const COVERED_BYTES: usize = 32;
 const CHECK_BYTES: usize = 16;
 
 /// Is told of every step that is done, and may end it there: a test does, as a crash would.
 pub(super) type Steps<'a> = dyn FnMut(&'static str) -> Result<()> + 'a;
 
-/// Says that the copy is whole. It must be on disk, with its folder.
-pub(super) fn announce(path: &Path) -> Result<()> {
+/// What a copy is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Made {
+    data_bytes: u64,
+    pack: PackId,
+    pack_bytes: u64,
+}
+
+/// Says that the copy with this packed file is whole. It must be on disk, with its folder.
+pub(super) fn announce(path: &Path, pack: PackId) -> Result<()> {
     let announce = || {
-        let len = fs::metadata(path.join(REWRITE_FOLDER).join(DATA_FILE))?.len();
+        let copy = path.join(REWRITE_FOLDER);
+        let data_bytes = fs::metadata(copy.join(DATA_FILE))?.len();
+        let pack_bytes = fs::metadata(pack.path_in(&copy))?.len();
         let mut file = File::create(path.join(REWRITE_FILE))?;
-        file.write_all(&state(len))?;
+        file.write_all(&state(Made { data_bytes, pack, pack_bytes }))?;
         file.sync_all()?;
         sync_directory(path)
     };
@@ -50,11 +62,15 @@ fn settle_copy(path: &Path, steps: &mut Steps<'_>) -> Result<()> {
     if state.is_none() && !copy.exists() {
         return Ok(());
     }
-    if let Some(wanted) = state.as_deref().map(parse).transpose()?.flatten() {
-        let found = fs::metadata(copy.join(DATA_FILE)).map(|data| data.len()).ok();
+    if let Some(made) = state.as_deref().map(parse).transpose()?.flatten() {
+        let len = |path: PathBuf| fs::metadata(path).map(|file| file.len()).ok();
+        let found = len(copy.join(DATA_FILE));
+        let packed = len(made.pack.path_in(&copy)).or_else(|| len(made.pack.path_in(path)));
         // One of another length is not the copy that was meant: then the database's own is whole.
-        if found.is_none_or(|found| found == wanted) {
-            put_in_place(path, &copy, steps)?;
+        if found.is_none_or(|found| found == made.data_bytes && packed == Some(made.pack_bytes)) {
+            put_in_place(path, &copy, made.pack, steps)?;
+        } else {
+            unless_missing(fs::remove_file(made.pack.path_in(path)))?;
         }
     }
     throw_away(path)?;
@@ -66,13 +82,17 @@ fn settle_copy(path: &Path, steps: &mut Steps<'_>) -> Result<()> {
     sync_directory(path).map_err(Error::io)
 }
 
-fn put_in_place(path: &Path, copy: &Path, steps: &mut Steps<'_>) -> Result<()> {
+fn put_in_place(path: &Path, copy: &Path, pack: PackId, steps: &mut Steps<'_>) -> Result<()> {
     if copy.join(DATA_FILE).exists() {
         // They are of the data file that goes. sled makes them anew where they are missing.
         remove_snapshots(path).map_err(Error::io)?;
         steps("sled's snapshots are gone")?;
         unless_missing(fs::remove_dir_all(path.join(BLOBS_FOLDER)))?;
         steps("the blobs are gone")?;
+        unless_missing(fs::rename(pack.path_in(copy), pack.path_in(path)))?;
+        steps("the packed file is in place")?;
+        // Before the data file that needs it.
+        sync_directory(path).map_err(Error::io)?;
         fs::rename(copy.join(DATA_FILE), path.join(DATA_FILE)).map_err(Error::io)?;
         steps("the data file is in place")?;
     }
@@ -80,10 +100,16 @@ fn put_in_place(path: &Path, copy: &Path, steps: &mut Steps<'_>) -> Result<()> {
     steps("the configuration is in place")?;
     // Before the state goes: without it, a data file that is back in the folder is thrown away.
     sync_directory(path).map_err(Error::io)?;
-    steps("the names are on disk")
+    steps("the names are on disk")?;
+    for other in packs_in(path).map_err(Error::io)? {
+        if other != pack {
+            unless_missing(fs::remove_file(other.path_in(path)))?;
+        }
+    }
+    steps("the packed file of before is gone")
 }
 
-/// Removes the copy. A folder that holds what sled never makes is somebody else's.
+/// Removes the copy. A folder that holds anything else is somebody else's.
 pub(super) fn throw_away(path: &Path) -> Result<()> {
     let copy = path.join(REWRITE_FOLDER);
     let entries = match fs::read_dir(&copy) {
@@ -92,7 +118,7 @@ pub(super) fn throw_away(path: &Path) -> Result<()> {
     };
     let names = entries.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<Vec<_>>>();
     let names = names.map_err(Error::io)?;
-    if names.iter().all(|name| is_sleds(&name.to_string_lossy())) {
+    if names.iter().all(|name| holds_records(&name.to_string_lossy())) {
         unless_missing(fs::remove_dir_all(copy))?;
     }
     Ok(())
@@ -113,16 +139,19 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-fn state(data_bytes: u64) -> Vec<u8> {
+fn state(made: Made) -> Vec<u8> {
+    let Made { data_bytes, pack, pack_bytes } = made;
     let mut state = MAGIC.to_vec();
     state.extend_from_slice(&VERSION.to_le_bytes());
-    state.extend_from_slice(&data_bytes.to_le_bytes());
+    for number in [data_bytes, pack.0, pack_bytes] {
+        state.extend_from_slice(&number.to_le_bytes());
+    }
     state.extend_from_slice(&check(&state));
     state
 }
 
-/// The length of the copy's data file; `None` where the state was not written whole.
-fn parse(state: &[u8]) -> Result<Option<u64>> {
+/// What the copy is made of; `None` where the state was not written whole.
+fn parse(state: &[u8]) -> Result<Option<Made>> {
     let mut reader = Reader::new(state);
     let (Ok(covered), Ok(found)) = (reader.slice(COVERED_BYTES), reader.array()) else {
         return Ok(None);
@@ -136,7 +165,8 @@ fn parse(state: &[u8]) -> Result<Option<u64>> {
     if found > supported {
         return Err(Error::new(ErrorKind::NewerFormat { found, supported }));
     }
-    reader.u64().map(Some)
+    let (data_bytes, pack, pack_bytes) = (reader.u64()?, PackId(reader.u64()?), reader.u64()?);
+    Ok(Some(Made { data_bytes, pack, pack_bytes }))
 }
 
 fn check(covered: &[u8]) -> [u8; CHECK_BYTES] {

@@ -12,10 +12,15 @@ use sled::{Db, IVec};
 use super::directory::{DATA_FILE, remove_snapshots};
 use super::guard::guarded;
 use super::lock::{lock, wait_for};
+use super::pack::PackId;
 use crate::bytes::Reader;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::CHUNK_BYTES_MAX;
 use crate::log::{Op, Order, PageLimit, Range, Record};
+
+/// sled's own tree for what is no record, and what it says there of the packed file.
+const SETTINGS_TREE: &[u8] = b"settings";
+const PACK_SETTING: &[u8] = b"pack";
 
 /// Bytes of one of sled's segments.
 pub(super) const SEGMENT_BYTES: usize = 4 * 1024 * 1024;
@@ -32,10 +37,20 @@ const _: () = {
 
 /// Bytes of a value's length, in front of its first chunk.
 const LEN_BYTES: usize = 4;
+/// In place of the length: the key is gone, whatever the packed file says of it.
+const GONE: u32 = u32::MAX;
 /// Sorts behind every chunk of a key.
 const BEHIND_CHUNKS: [u8; 3] = [0xff; 3];
 
-/// The records of a database.
+/// What sled says of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Entry {
+    Value(Vec<u8>),
+    /// It is removed, and the packed file has it.
+    Gone,
+}
+
+/// What sled holds of a database.
 #[derive(Debug)]
 pub(super) struct Tree {
     db: Db,
@@ -80,19 +95,36 @@ impl Tree {
         self.whole.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+    /// The packed file that it lies over, if any.
+    pub(super) fn pack(&self) -> Result<Option<PackId>> {
+        if !guarded(|| Ok(self.db.tree_names()))?.iter().any(|name| name == SETTINGS_TREE) {
+            return Ok(None);
+        }
+        let settings = guarded(|| self.db.open_tree(SETTINGS_TREE))?;
+        let Some(id) = guarded(|| settings.get(PACK_SETTING))? else { return Ok(None) };
+        Reader::new(&id).u64().map(|id| Some(PackId(id)))
+    }
+
+    /// Says which packed file it lies over. Once, before anything else.
+    pub(super) fn set_pack(&self, id: PackId) -> Result<()> {
+        let settings = guarded(|| self.db.open_tree(SETTINGS_TREE))?;
+        guarded(|| settings.insert(PACK_SETTING, &id.0.to_le_bytes())).map(drop)
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Entry>> {
         let _whole = self.reading();
         let Some(first) = guarded(|| self.db.get(chunk_key(key, 0)))? else { return Ok(None) };
-        let len = value_len(&first)?;
+        let Some(len) = value_len(&first)? else { return Ok(Some(Entry::Gone)) };
         let mut value = first.get(LEN_BYTES..).unwrap_or_default().to_vec();
         for chunk in 1..chunk_count(len) {
             let next = guarded(|| self.db.get(chunk_key(key, chunk)))?;
             value.extend_from_slice(&next.ok_or_else(chunk_missing)?);
         }
-        whole(value, len).map(Some)
+        whole(value, len).map(|value| Some(Entry::Value(value)))
     }
 
-    pub(super) fn page(&self, range: &Range, limit: PageLimit) -> Result<Vec<Record>> {
+    /// The next keys of a range and what it says of them. Those that are gone count as others do.
+    pub(super) fn page(&self, range: &Range, limit: PageLimit) -> Result<Vec<(Vec<u8>, Entry)>> {
         if range.is_empty() {
             return Ok(Vec::new());
         }
@@ -104,26 +136,36 @@ impl Tree {
         }
     }
 
-    /// Applies operations together, in order.
-    pub(super) fn apply(&self, ops: &[Op]) -> Result<()> {
+    /// Applies operations together, in order. `is_packed` says whether the packed file has a key.
+    pub(super) fn apply(
+        &self,
+        ops: &[Op],
+        is_packed: impl Fn(&[u8]) -> Result<bool>,
+    ) -> Result<()> {
         let mut raw = sled::Batch::default();
         // A key may be written and then replaced or removed by the same batch.
         let mut written: HashMap<&[u8], u16> = HashMap::new();
         let mut most_chunks = 0;
         for op in ops {
-            let (key, value) = match op {
-                Op::Insert(record) | Op::Replace(record) => (&record.key, Some(&record.value)),
-                Op::Remove(key) => (key, None),
-            };
+            let key = op.key();
             if !matches!(op, Op::Insert(_)) {
-                let stale = written.get(key.as_slice()).copied().unwrap_or_default();
+                let stale = written.get(key).copied().unwrap_or_default();
                 let stale = stale.max(self.stored_chunks(key)?);
                 for chunk in 0..stale {
                     raw.remove(chunk_key(key, chunk));
                 }
                 most_chunks = most_chunks.max(stale);
             }
-            let chunks = insert_chunks(&mut raw, key, value)?;
+            let chunks = match op {
+                Op::Insert(Record { value, .. }) | Op::Replace(Record { value, .. }) => {
+                    insert_chunks(&mut raw, key, value)?
+                }
+                Op::Remove(_) if is_packed(key)? => {
+                    raw.insert(chunk_key(key, 0), &GONE.to_le_bytes());
+                    1
+                }
+                Op::Remove(_) => 0,
+            };
             most_chunks = most_chunks.max(chunks);
             written.insert(key, chunks);
         }
@@ -131,15 +173,14 @@ impl Tree {
         guarded(|| self.db.apply_batch(raw))
     }
 
-    /// Writes one large value, calling `between` after each part. Its first chunk comes last, so
-    /// that nobody reads it before all of it is there.
+    /// Writes one large value under a key that has none, calling `between` after each part. Its
+    /// first chunk comes last, so that nobody reads it before all of it is there.
     pub(super) fn insert_in_parts(
         &self,
         record: &Record,
         part_bytes: usize,
         mut between: impl FnMut() -> Result<()>,
     ) -> Result<()> {
-        self.apply(&[Op::Remove(record.key.clone())])?;
         let len = length(&record.value)?;
         let (first, rest) = record.value.split_at(CHUNK_BYTES_MAX - LEN_BYTES);
         let chunks: Vec<_> = (1..).zip(rest.chunks(CHUNK_BYTES_MAX)).collect();
@@ -164,7 +205,7 @@ impl Tree {
     /// The number of chunks a key has now.
     fn stored_chunks(&self, key: &[u8]) -> Result<u16> {
         match guarded(|| self.db.get(chunk_key(key, 0)))? {
-            Some(first) => Ok(chunk_count(value_len(&first)?)),
+            Some(first) => Ok(value_len(&first)?.map_or(1, chunk_count)),
             None => Ok(0),
         }
     }
@@ -187,13 +228,14 @@ fn chunk_count(len: usize) -> u16 {
     u16::try_from(chunks).unwrap_or(u16::MAX)
 }
 
-fn value_len(first_chunk: &[u8]) -> Result<usize> {
-    Reader::new(first_chunk).u32().map(|len| len as usize)
+/// The length of a value; `None` where the key is gone.
+fn value_len(first_chunk: &[u8]) -> Result<Option<usize>> {
+    let len = Reader::new(first_chunk).u32()?;
+    Ok((len != GONE).then_some(len as usize))
 }
 
 /// Puts a value into a batch, chunk by chunk; returns how many chunks that takes.
-fn insert_chunks(batch: &mut sled::Batch, key: &[u8], value: Option<&Vec<u8>>) -> Result<u16> {
-    let Some(value) = value else { return Ok(0) };
+fn insert_chunks(batch: &mut sled::Batch, key: &[u8], value: &[u8]) -> Result<u16> {
     let len = length(value)?;
     let (first, rest) = value.split_at(value.len().min(CHUNK_BYTES_MAX - LEN_BYTES));
     batch.insert(chunk_key(key, 0), [&len.to_le_bytes(), first].concat());
@@ -234,7 +276,7 @@ type RawEntry = sled::Result<(IVec, IVec)>;
 fn page_ascending(
     mut chunks: impl Iterator<Item = RawEntry>,
     limit: PageLimit,
-) -> Result<Vec<Record>> {
+) -> Result<Vec<(Vec<u8>, Entry)>> {
     let (mut page, mut bytes) = (Vec::new(), 0);
     while !limit.is_reached(page.len(), bytes) {
         let Some((raw, first)) = next_chunk(&mut chunks)? else { break };
@@ -242,7 +284,11 @@ fn page_ascending(
         if chunk != 0 {
             continue;
         }
-        let len = value_len(&first)?;
+        let Some(len) = value_len(&first)? else {
+            bytes += key.len();
+            page.push((key.to_vec(), Entry::Gone));
+            continue;
+        };
         let mut value = first.get(LEN_BYTES..).unwrap_or_default().to_vec();
         for wanted in 1..chunk_count(len) {
             let (raw, more) = next_chunk(&mut chunks)?.ok_or_else(chunk_missing)?;
@@ -252,7 +298,7 @@ fn page_ascending(
             value.extend_from_slice(&more);
         }
         bytes += key.len() + value.len();
-        page.push(Record { key: key.to_vec(), value: whole(value, len)? });
+        page.push((key.to_vec(), Entry::Value(whole(value, len)?)));
     }
     Ok(page)
 }
@@ -261,7 +307,7 @@ fn page_ascending(
 fn page_descending(
     mut chunks: impl Iterator<Item = RawEntry>,
     limit: PageLimit,
-) -> Result<Vec<Record>> {
+) -> Result<Vec<(Vec<u8>, Entry)>> {
     let (mut page, mut bytes) = (Vec::new(), 0);
     let (mut later, mut later_key): (Vec<IVec>, Vec<u8>) = (Vec::new(), Vec::new());
     while !limit.is_reached(page.len(), bytes) {
@@ -276,7 +322,12 @@ fn page_descending(
             later.push(part);
             continue;
         }
-        let len = value_len(&part)?;
+        let Some(len) = value_len(&part)? else {
+            later.clear();
+            bytes += key.len();
+            page.push((key.to_vec(), Entry::Gone));
+            continue;
+        };
         let mut value = part.get(LEN_BYTES..).unwrap_or_default().to_vec();
         let wanted = usize::from(chunk_count(len)).saturating_sub(1);
         for more in later.iter().rev().take(wanted) {
@@ -284,7 +335,7 @@ fn page_descending(
         }
         later.clear();
         bytes += key.len() + value.len();
-        page.push(Record { key: key.to_vec(), value: whole(value, len)? });
+        page.push((key.to_vec(), Entry::Value(whole(value, len)?)));
     }
     Ok(page)
 }

@@ -1,0 +1,110 @@
+//! The records of a database: the packed file, if a rewrite made one, and sled over it.
+
+use std::path::Path;
+
+use super::directory::packs_in;
+use super::layers::{Layer, Said, merge};
+use super::pack::{Pack, PackId};
+use super::tree::{Entry, Tree};
+use crate::error::{Context, Error, Result};
+use crate::log::{Op, PageLimit, Range, Record};
+
+#[derive(Debug)]
+pub(super) struct Records {
+    tree: Tree,
+    pack: Option<Pack>,
+}
+
+impl Said for (Vec<u8>, Entry) {
+    fn key(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn into_record(self) -> Option<Record> {
+        match self {
+            (key, Entry::Value(value)) => Some(Record { key, value }),
+            (_, Entry::Gone) => None,
+        }
+    }
+}
+
+impl Records {
+    /// Opens what lies in a directory.
+    pub(super) fn open(directory: &Path, cache_bytes: u64) -> Result<Self> {
+        let tree = Tree::open(directory, cache_bytes)?;
+        let pack = pack_of(&tree, directory)?.map(|id| Pack::open(directory, id)).transpose()?;
+        Ok(Self { tree, pack })
+    }
+
+    /// Opens what can still be read of what lies in a directory.
+    pub(super) fn salvage(directory: &Path, cache_bytes: u64) -> Result<Self> {
+        let tree = Tree::open(directory, cache_bytes)?;
+        let pack = pack_of(&tree, directory)?.and_then(|id| Pack::salvage(directory, id).ok());
+        Ok(Self { tree, pack })
+    }
+
+    /// Makes a database that says so far only which packed file is below it.
+    pub(super) fn create_over(directory: &Path, id: PackId, cache_bytes: u64) -> Result<()> {
+        let tree = Tree::open(directory, cache_bytes)?;
+        tree.set_pack(id)?;
+        tree.flush()
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        match (self.tree.get(key)?, &self.pack) {
+            (Some(Entry::Value(value)), _) => Ok(Some(value)),
+            (None, Some(pack)) => pack.get(key),
+            (Some(Entry::Gone) | None, _) => Ok(None),
+        }
+    }
+
+    /// The next records of a range.
+    pub(super) fn page(&self, range: &Range, limit: PageLimit) -> Result<Vec<Record>> {
+        let above = Layer::new(range.clone(), |rest| self.tree.page(rest, limit));
+        let below = Layer::new(range.clone(), |rest| match &self.pack {
+            Some(pack) => pack.page(rest, limit),
+            None => Ok(Vec::new()),
+        });
+        merge(above, below, range.order, limit)
+    }
+
+    /// Applies operations together, in order.
+    pub(super) fn apply(&self, ops: &[Op]) -> Result<()> {
+        self.tree.apply(ops, |key| self.is_packed(key))
+    }
+
+    /// Writes one large value, calling `between` after each part. Nobody reads it before all of
+    /// it is there.
+    pub(super) fn insert_in_parts(
+        &self,
+        record: &Record,
+        part_bytes: usize,
+        between: impl FnMut() -> Result<()>,
+    ) -> Result<()> {
+        self.apply(&[Op::Remove(record.key.clone())])?;
+        self.tree.insert_in_parts(record, part_bytes, between)
+    }
+
+    /// Hands everything to the operating system. That is all sled's flush does.
+    pub(super) fn flush(&self) -> Result<()> {
+        self.tree.flush()
+    }
+
+    fn is_packed(&self, key: &[u8]) -> Result<bool> {
+        self.pack.as_ref().map_or(Ok(false), |pack| pack.has(key)).context("removing a key")
+    }
+}
+
+/// The packed file that belongs to what sled has. Where sled lost what it says of it, with all that
+/// came behind it, it is the one that is there: a rewrite leaves no other.
+fn pack_of(tree: &Tree, directory: &Path) -> Result<Option<PackId>> {
+    if let Some(id) = tree.pack()? {
+        return Ok(Some(id));
+    }
+    let packs = packs_in(directory).map_err(Error::io)?;
+    match packs[..] {
+        [] => Ok(None),
+        [id] => Ok(Some(id)),
+        _ => Err(Error::corrupt("nothing says which of its packed files is the right one")),
+    }
+}
