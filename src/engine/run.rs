@@ -225,6 +225,15 @@ impl Run {
         self.append_all([body.into()])
     }
 
+    /// The same, if the session did not change in what this changes.
+    pub(super) fn append_expecting(
+        &self,
+        expected: Expected,
+        body: impl Into<EventBody>,
+    ) -> Result<Ticket> {
+        self.session.append_expecting(expected, [NewEvent::in_run(&self.run_id, body.into())])
+    }
+
     fn append_all(&self, bodies: impl IntoIterator<Item = EventBody>) -> Result<Ticket> {
         self.session.append(bodies.into_iter().map(|body| NewEvent::in_run(&self.run_id, body)))
     }

@@ -257,7 +257,7 @@ impl ContextBuilder {
         let messages = read.parts.history.len() + read.parts.run.len();
         check_limit("context in messages", messages, CONTEXT_MESSAGES_MAX)?;
         let fitted = fit(&read.parts, self.budget, &tally)?;
-        self.finish(&read, fitted)
+        self.finish(&read, fitted, head)
     }
 
     /// Everything but the history.
@@ -392,7 +392,7 @@ impl ContextBuilder {
         Ok(Found { runs, is_covered: is_known })
     }
 
-    fn finish(&self, read: &Read, fitted: Fitted) -> Result<Context> {
+    fn finish(&self, read: &Read, fitted: Fitted, as_of_seq: u64) -> Result<Context> {
         let Fitted { cut, composed, tokens } = fitted;
         let manifest = self.manifest(read, &cut);
         let repairs = composed.repairs.clone();
@@ -411,6 +411,7 @@ impl ContextBuilder {
             tools: self.tools.clone(),
             tokens,
             manifest: ContextRecorded { tokens: sent, prompt_digest: Some(digest), ..manifest },
+            as_of_seq,
         })
     }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::run::Run;
 use super::session::Session;
-use crate::commit::Ticket;
+use crate::commit::{Expected, Ticket};
 use crate::context::ContextTokens;
 use crate::error::{Error, Result};
 use crate::event::{ContextRecorded, PromptFormat};
@@ -35,6 +35,8 @@ pub struct Context {
     tools: Vec<ToolDefinition>,
     tokens: ContextTokens,
     manifest: ContextRecorded,
+    /// The session's last seq when it was made.
+    as_of_seq: u64,
 }
 
 impl Context {
@@ -103,6 +105,10 @@ impl Context {
     /// Notes in a run that a model call of it was given this. What is noted is the manifest:
     /// nothing that is in the log already is stored again.
     ///
+    /// The ticket fails with [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) where something
+    /// of the session was erased or went back since it was made: the digest of the prompt would
+    /// say something of what is gone. Make it anew then.
+    ///
     /// # Errors
     /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for a run of another session, or another
     /// run than it was made for.
@@ -112,6 +118,6 @@ impl Context {
             let words = "a context is recorded in the run that it was made for";
             return Err(Error::invalid(words).context(self.session.place()));
         }
-        run.append(self.manifest.clone())
+        run.append_expecting(Expected::Unchanged(self.as_of_seq), self.manifest.clone())
     }
 }

@@ -116,6 +116,30 @@ fn an_erased_message_is_told_and_its_digest_goes() {
     assert_sound(&engine);
 }
 
+/// What is erased while a model is asked is not to be guessed by the digest of what it was given.
+#[test]
+fn a_context_is_not_recorded_once_something_in_it_was_erased() {
+    let (engine, session) = session();
+    let run = session.start_run().unwrap();
+    let secret = run.push(Message::user("secret")).unwrap().wait().unwrap().last_seq;
+    let context = run.context().build().unwrap();
+    // What does not meet it does not hinder it.
+    session.rename("a name").unwrap().wait().unwrap();
+    run.push(Message::assistant("Noted.")).unwrap().wait().unwrap();
+    context.record(&run).unwrap().wait().unwrap();
+    session.erase_message(secret, Some("asked")).unwrap();
+    let before = session.seq().unwrap();
+    let error = context.record(&run).unwrap().wait().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Conflict { .. }), "{error}");
+    assert_eq!(session.seq().unwrap(), before);
+    run.context().build().unwrap().record(&run).unwrap().wait().unwrap();
+    let digests = session.recorded_contexts().unwrap();
+    let digests: Vec<bool> =
+        digests.iter().map(|recorded| recorded.manifest().prompt_digest.is_some()).collect();
+    assert_eq!(digests, [false, true]);
+    assert_sound(&engine);
+}
+
 #[test]
 fn a_compacted_message_is_told() {
     let (engine, session) = session();
