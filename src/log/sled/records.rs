@@ -6,7 +6,7 @@ use super::directory::packs_in;
 use super::layers::{Layer, Said, merge};
 use super::pack::{Pack, PackId};
 use super::tree::{Entry, Tree};
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::log::{Op, PageLimit, Range, Record};
 
 #[derive(Debug)]
@@ -91,7 +91,12 @@ impl Records {
     }
 
     fn is_packed(&self, key: &[u8]) -> Result<bool> {
-        self.pack.as_ref().map_or(Ok(false), |pack| pack.has(key)).context("removing a key")
+        match self.pack.as_ref().map(|pack| pack.has(key)) {
+            // What is damaged may hold it. A mark over nothing does no harm, and a removal that the
+            // journal holds must go through, or the database would never open again.
+            Some(Err(error)) if error.is_corrupt() => Ok(true),
+            found => found.unwrap_or(Ok(false)),
+        }
     }
 }
 

@@ -205,6 +205,26 @@ fn what_is_left_of_a_damaged_packed_file_can_be_salvaged() {
     assert!(records(&open(path, true)).is_empty());
 }
 
+/// What is removed may lie in a block that is damaged. It is in the journal by then.
+#[test]
+fn a_damaged_block_holds_up_no_writer_and_no_opening() {
+    let directory = database();
+    let path = directory.path();
+    rewrite(path, CACHE_BYTES, &mut |_| ()).unwrap();
+    flip(&packs_in(path).unwrap()[0].path_in(path), 100);
+    let log = open(path, false);
+    let mut batch = Batch::new();
+    batch.remove(vec![b'f', 1]);
+    batch.replace(vec![b'f', 2], vec![5; 10]);
+    log.append(&batch, Durability::PowerLoss, MARK).unwrap();
+    log.append(&Batch::new(), Durability::PowerLoss, MARK).unwrap();
+    drop(log);
+    let log = open(path, false);
+    assert_eq!(log.get(&[b'f', 1]).unwrap(), None);
+    assert_eq!(log.get(&[b'f', 2]).unwrap(), Some(vec![5; 10]));
+    assert!(log.get(&[b'f', 4]).unwrap_err().is_corrupt());
+}
+
 /// sled's file rots, and with it goes what it says of the packed file.
 #[test]
 fn a_packed_file_is_found_where_sled_lost_its_name() {
