@@ -106,10 +106,12 @@ impl AutoCompactor {
     pub(super) fn start(inner: &Arc<Inner>, when: AutoCompaction) -> Result<Self> {
         let control = Arc::new(Control::default());
         let commit_thread = inner.committer()?.thread_id();
+        // Here, not in the thread: what is appended until that gets going counts too.
+        let growth = Growth::new(when, inner.published());
         let (inner, theirs) = (Arc::clone(inner), Arc::clone(&control));
         let thread = std::thread::Builder::new()
             .name(String::from("sessionlog-compact"))
-            .spawn(move || run(&Engine { auto: None, inner }, &theirs, when))
+            .spawn(move || run(&Engine { auto: None, inner }, &theirs, growth))
             .map_err(Error::io)?;
         Ok(Self { control, thread: Some(thread), commit_thread })
     }
@@ -128,9 +130,8 @@ impl Drop for AutoCompactor {
     }
 }
 
-fn run(engine: &Engine, control: &Arc<Control>, when: AutoCompaction) {
+fn run(engine: &Engine, control: &Arc<Control>, mut growth: Growth) {
     let inner = &engine.inner;
-    let mut growth = Growth::new(when, inner.published());
     let mut wait = Duration::ZERO;
     while control.sleep(wait) {
         let now = Instant::now();
