@@ -14,7 +14,7 @@ use crate::blob::FileBlobs;
 use crate::blob::{BlobStore, MemoryBlobs};
 use crate::clock::{Clock, SystemClock};
 use crate::codec::{FORMAT_VERSION, Frame, GroupLink};
-use crate::commit::{Committer, Head, Published};
+use crate::commit::{Committer, Head, Published, Ticket};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{NewEvent, Policy, RunFinished};
 use crate::index::{GroupRecord, RunRecord, Timeline};
@@ -388,30 +388,40 @@ fn lost(position: u64, mark: u64) -> Error {
 /// one process at a time, so none of them is still under way.
 fn interrupt_open_runs(engine: &Engine, log_id: [u8; 16]) -> Result<()> {
     let inner = &engine.inner;
+    let mut tickets = Vec::new();
     for record in Scan::new(&*inner.log, key::class_range(key::Class::OpenRun, Order::Ascending)) {
-        match interrupt(engine, log_id, &record?) {
-            // One damaged session must not lock all the others; reading it says what is wrong.
-            Err(error) if error.concerns_one_session() => {}
-            other => other?,
-        }
+        tickets.extend(unless_of_one_session(interrupt(engine, log_id, &record?))?.flatten());
+    }
+    // At the end, so that they share their syncs: there may be thousands.
+    for ticket in tickets {
+        unless_of_one_session(ticket.wait())?;
     }
     Ok(())
 }
 
-fn interrupt(engine: &Engine, log_id: [u8; 16], record: &Record) -> Result<()> {
+/// One damaged session must not lock all the others; reading it says what is wrong.
+fn unless_of_one_session<T>(done: Result<T>) -> Result<Option<T>> {
+    match done {
+        Err(error) if error.concerns_one_session() => Ok(None),
+        done => done.map(Some),
+    }
+}
+
+/// Ends a run; `None` where there is nothing to end.
+fn interrupt(engine: &Engine, log_id: [u8; 16], record: &Record) -> Result<Option<Ticket>> {
     let inner = &engine.inner;
     let (session, run) = key::parse_run(&record.key)?;
-    let Some((entry, head)) = inner.entry(session)? else { return Ok(()) };
+    let Some((entry, head)) = inner.entry(session)? else { return Ok(None) };
     let lineage = entry.lineage(session);
     let mut timeline = Timeline::at(&*inner.log, &lineage, head);
     let run = RunRecord::load(&*inner.log, &lineage, &mut timeline, run)?;
-    let Some(run) = run else { return Ok(()) };
+    let Some(run) = run else { return Ok(None) };
     // One that was taken over from another database is for that one to end: what comes next of it
     // is taken over too, and must find it as it was.
     let bytes = inner.log.get(&key::frame(lineage.holder(run.last_seq), run.last_seq))?;
     if bytes.map_or(Ok(true), |bytes| Ok(Frame::parse(&bytes)?.header.log_id != log_id))? {
-        return Ok(());
+        return Ok(None);
     }
     let event = NewEvent::in_run(run.run_id, RunFinished::interrupted());
-    engine.session(entry.session_id).admin().handle().append([event])?.wait().map(drop)
+    engine.session(entry.session_id).admin().handle().append([event]).map(Some)
 }
