@@ -225,11 +225,12 @@ mod tests {
     use crate::json::Json;
     use crate::log::{MemoryLog, PageLimit, Range, Record};
 
-    /// A log that takes nothing in while somebody holds its gate.
+    /// A log that takes nothing in while somebody holds its gate, and misses a key when told to.
     #[derive(Debug, Default)]
     struct Stuck {
         inner: MemoryLog,
         gate: Mutex<()>,
+        misses_key: AtomicBool,
     }
 
     impl Log for Stuck {
@@ -243,6 +244,9 @@ mod tests {
 
         fn append(&self, batch: &Batch, durability: Durability, mark: u64) -> Result<()> {
             let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.misses_key.swap(false, Ordering::SeqCst) {
+                return Err(Error::key("nobody answers"));
+            }
             self.inner.append(batch, durability, mark)
         }
 
@@ -271,19 +275,30 @@ mod tests {
         Box::new(Append::prepare(stream, Access::Admin, Expected::Any, events).unwrap())
     }
 
+    fn start(log: &Arc<Stuck>) -> Committer {
+        let log = Arc::clone(log) as Arc<dyn Log>;
+        let head = Head { position: 0, link: GroupLink::start([1; 16]) };
+        let (clock, durability) = (Arc::new(SystemClock), Durability::PowerLoss);
+        Committer::start(log, clock, [1; 16], durability, head).unwrap()
+    }
+
+    /// Whoever keeps the keys may be out of reach for a moment. Nothing was written then.
+    #[test]
+    fn a_key_that_is_not_to_be_had_fails_its_group_and_no_later_one() {
+        let log = Arc::new(Stuck::default());
+        let committer = start(&log);
+        log.misses_key.store(true, Ordering::SeqCst);
+        let error = committer.append(*large(1)).unwrap().wait().unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Key { .. }), "{error}");
+        let receipt = committer.append(*large(1)).unwrap().wait().unwrap();
+        assert_eq!((receipt.first_seq, receipt.position), (1, 1));
+    }
+
     #[test]
     fn what_waits_is_bounded_by_its_bytes_too() {
         let log = Arc::new(Stuck::default());
         let gate = log.gate.lock().unwrap();
-        let head = Head { position: 0, link: GroupLink::start([1; 16]) };
-        let committer = Committer::start(
-            Arc::clone(&log) as Arc<dyn Log>,
-            Arc::new(SystemClock),
-            [1; 16],
-            Durability::PowerLoss,
-            head,
-        );
-        let committer = committer.unwrap();
+        let committer = start(&log);
         let (mut tickets, mut bytes) = (Vec::new(), 0);
         for number in 0.. {
             let append = large(number);

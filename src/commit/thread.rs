@@ -134,10 +134,20 @@ impl CommitThread {
         if let Err(error) = &written
             && self.poison.is_none()
         {
-            self.close_for_writing(error);
+            self.note_failure(error);
         }
         let receipt = Receipt { first_seq: 0, last_seq: 0, position, is_duplicate: false };
         resolver.resolve(written.map(|()| receipt));
+    }
+
+    /// A key that cannot be had is missed before anything is written, and may be there the next
+    /// time; the tails have gone ahead of the log. After any other failure nobody knows.
+    fn note_failure(&mut self, error: &Error) {
+        if matches!(error.kind(), ErrorKind::Key { .. }) {
+            self.tails.clear();
+        } else {
+            self.close_for_writing(error);
+        }
     }
 
     /// A sync that failed may have lost what it was given, and a second try would succeed
@@ -180,7 +190,7 @@ impl CommitThread {
                 snapshot::write_due(&self.log, &due);
             }
             Err(error) => {
-                self.close_for_writing(&error);
+                self.note_failure(&error);
                 for Waiting { place, resolver, .. } in waiting {
                     resolver.resolve(Err(error.clone().context(place)));
                 }
