@@ -38,9 +38,12 @@ impl Session {
     /// Says what is kept of the session from now on, in place of what it said before. Returns
     /// once it holds: what is written afterwards, by whomever, is kept by it. What is stored
     /// already stays until the session is compacted.
+    ///
+    /// # Errors
+    /// Whatever an append fails with: then it does not hold.
     pub fn set_policy(&self, policy: Policy) -> Result<Ticket> {
         let ticket = self.append([NewEvent::new(PolicySet { policy })])?;
-        drop(ticket.share().wait());
+        ticket.share().wait()?;
         Ok(ticket)
     }
 

@@ -323,7 +323,7 @@ impl Session {
                 {
                     tries += 1;
                 }
-                _ => return Ok(ticket),
+                done => return done.map(|_| ticket),
             }
         }
     }

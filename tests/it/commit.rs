@@ -245,7 +245,7 @@ fn a_run_that_has_ended_takes_no_message_until_it_is_resumed() {
     assert_eq!(error.to_string(), "session s: run r has already started");
     assert!(matches!(error.kind(), ErrorKind::RunState { status: Some("COMPLETED"), .. }));
     run.resume().unwrap().wait().unwrap();
-    let error = run.resume().unwrap().wait().unwrap_err();
+    let error = run.resume().unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::RunState { status: Some("RUNNING"), .. }));
     run.push(Message::user("late")).unwrap().wait().unwrap();
     assert_eq!(session.view().unwrap().run_count, 1);
