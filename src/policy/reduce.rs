@@ -1,5 +1,7 @@
 //! What is left of one event.
 
+use serde_json::Value;
+
 use super::prune::{ToolTalk, is_tool_part, prune};
 use crate::event::{EventBody, MessageAdded, OlderRuns, RunStarted};
 use crate::json::{Field, Json, JsonObject};
@@ -100,6 +102,12 @@ impl Reduction {
             EventBody::ToolExecuted(tool) if self.tools || self.run.is_some() => {
                 let mut left = tool.clone();
                 (left.tool_args, left.result) = (None, None);
+                (left != *tool).then(|| left.into())
+            }
+            EventBody::ToolExecuted(tool) if self.media => {
+                let mut left = tool.clone();
+                self.prune(&mut left.tool_args, "tool_args");
+                left.result = left.result.and_then(without_media);
                 (left != *tool).then(|| left.into())
             }
             EventBody::RunPaused(paused) if self.run.is_some() && paused.reason.is_some() => {
@@ -257,6 +265,15 @@ impl Reduction {
                 .collect();
         }
         (left != *started).then_some(left)
+    }
+}
+
+/// What is left of what a tool gave back, which may be JSON, a medium, or words.
+fn without_media(result: String) -> Option<String> {
+    let json = Json::parse(&result).unwrap_or_else(|_| Json::from(Value::from(result.as_str())));
+    match drop_media(&json, None) {
+        Some((left, _)) => left.map(|left| left.as_str().to_owned()),
+        None => Some(result),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Policies where they are said: on the engine, the session, the run.
 
 use sessionlog::{
-    EventId, Message, Metrics, NewEvent, Point, Policy, Role, RunFinished, RunStatus,
+    CompactionPlan, ErrorKind, EventId, Json, Message, Metrics, NewEvent, Point, Policy, Role,
+    RunFinished, RunStatus, ToolExecuted,
 };
 
 use crate::support::shapes::{append, assert_sound, memory};
@@ -13,6 +14,16 @@ fn tool_messages(session: &sessionlog::Session) -> usize {
     let runs = session.at(Point::Head).unwrap().runs().unwrap();
     let messages = runs.iter().flat_map(|run| &run.messages);
     messages.filter(|(_, message)| message.role == Role::Tool && !message.omitted.message).count()
+}
+
+/// Who thinks that nothing is kept must not be wrong.
+#[test]
+fn a_policy_that_does_not_hold_is_an_error() {
+    let engine = memory(Policy::new());
+    let session = engine.session("s").user("alice").open().unwrap();
+    session.change_owner(Some("bob")).unwrap().wait().unwrap();
+    let error = session.set_policy(NO_TOOLS).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Forbidden { .. }), "{error}");
 }
 
 #[test]
@@ -62,6 +73,41 @@ fn what_the_caller_holds_is_untouched_and_metrics_keep_counting() {
     let view = session.view().unwrap();
     assert_eq!((view.metrics.total_tokens, view.message_count, view.tool_call_count), (39, 4, 1));
     assert_sound(&engine);
+}
+
+#[test]
+fn media_of_a_tools_own_record_go_at_once_or_later() {
+    let image = format!("data:image/png;base64,{}", "iVBORw0K".repeat(200));
+    let part = format!(r#"{{"type":"image_url","image_url":{{"url":"{image}"}}}}"#);
+    let executed = |result: &str| ToolExecuted {
+        tool_name: String::from("look"),
+        tool_args: Some(Json::parse(&format!(r#"{{"q":"cat","parts":[{part}]}}"#)).unwrap()),
+        result: Some(result.to_owned()),
+        ..ToolExecuted::default()
+    };
+    let results = ["a cat", &image, &format!(r#"{{"seen":"cat","shot":"{image}"}}"#)];
+    let no_media = Policy::new().store_media(false);
+    for is_at_once in [true, false] {
+        let engine = memory(if is_at_once { no_media } else { Policy::new() });
+        let session = engine.session("s").open().unwrap();
+        let run = session.start_run().unwrap();
+        for result in results {
+            run.tool_executed(executed(result)).unwrap().wait().unwrap();
+        }
+        run.complete(Metrics::default()).unwrap().wait().unwrap();
+        if !is_at_once {
+            session.compaction().policy(no_media).run().unwrap();
+        }
+        let tools = session.at(Point::Head).unwrap().runs().unwrap().remove(0).tools;
+        let left: Vec<_> = tools.iter().map(|tool| tool.result.as_deref()).collect();
+        assert_eq!(left, [Some("a cat"), None, Some(r#"{"seen":"cat"}"#)]);
+        for tool in tools {
+            assert_eq!(tool.tool_args.unwrap().as_str(), r#"{"q":"cat","parts":[]}"#);
+        }
+        let plans = session.compaction().policy(no_media).plan().unwrap();
+        assert!(plans.iter().all(CompactionPlan::is_empty), "{plans:?}");
+        assert_sound(&engine);
+    }
 }
 
 #[test]
