@@ -6,7 +6,8 @@ use std::io::Write;
 use serde::Serialize;
 use serde_json::json;
 use sessionlog::{
-    Access, Digest, Engine, ErasureRecord, ErasureTarget, EventBody, Json, Session, SessionQuery,
+    Access, Digest, Engine, ErasureRecord, ErasureTarget, EventBody, Fork, Json, Session,
+    SessionQuery,
 };
 
 use super::args::{EraseArgs, Global, RemovalArgs};
@@ -52,18 +53,25 @@ fn erase_part(session: &Session, args: &EraseArgs, out: &mut Output) -> Result<(
     receipt::write_receipts(&[receipt], "erased from", out)
 }
 
-/// The events that would lose their content, or a part of it, and the memories that came of them.
+/// The events that would lose their content, or a part of it, the memories that came of them, and
+/// the forks that lose with them what they share, and what copies it.
 fn write_plan(session: &Session, target: ErasureTarget, out: &mut Output) -> Result<()> {
     let (session_id, seqs) = (session.id(), session.plan_erasure(target)?);
     let texts = session.plan_memory_erasure(Some(target))?;
+    let is_shared = |fork: &Fork| seqs.first().is_some_and(|first| *first <= fork.seq);
+    let forks = session.forks()?.into_iter().filter(is_shared);
+    let forks: Vec<String> = forks.map(|fork| fork.session_id).collect();
     if out.is_json() {
         let none: [(); 0] = [];
-        let plan = json!({ "session_id": session_id, "seqs": seqs, "memory_texts": texts });
+        let plan = json!({
+            "session_id": session_id, "seqs": seqs, "memory_texts": texts, "forks": forks,
+        });
         return out.json(&json!({ "dry_run": true, "receipts": none, "sessions": [plan] }));
     }
     let (id, events) = (text::one_line(session_id), text::count(seqs.len() as u64, "event"));
     writeln!(out, "would erase from {LABEL}{id}{LABEL:#}: up to {events}")?;
     writeln!(out, "  {FAINT}seq{FAINT:#}       {}", receipt::seqs(&seqs))?;
+    receipt::write_forks("and from", &forks, out)?;
     receipt::write_texts(texts, out)
 }
 

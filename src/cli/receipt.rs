@@ -91,9 +91,7 @@ pub(super) fn write_doomed(doomed: &[Doomed], out: &mut Output) -> Result<()> {
         let place = if one.is_former { "what forks share of " } else { "" };
         writeln!(out, "would {word} {place}{LABEL}{id}{LABEL:#}: {events}")?;
         write_texts(one.memory_texts, out)?;
-        for fork in &one.forks {
-            writeln!(out, "  {FAINT}{label:<10}{FAINT:#}{}", text::one_line(fork))?;
-        }
+        write_forks(label, &one.forks, out)?;
     }
     Ok(())
 }
@@ -156,6 +154,14 @@ fn write_receipt(receipt: &ErasureReceipt, word: &str, out: &mut Output) -> Resu
     }
     receipt.forks.iter().try_for_each(|fork| write_receipt(fork, "erased from the fork", out))?;
     receipt.memories.iter().try_for_each(|memories| write_receipt(memories, "erased from", out))
+}
+
+/// Forks, a line each, under what becomes of them.
+pub(super) fn write_forks(label: &str, forks: &[String], out: &mut Output) -> Result<()> {
+    for fork in forks {
+        writeln!(out, "  {FAINT}{label:<10}{FAINT:#}{}", text::one_line(fork))?;
+    }
+    Ok(())
 }
 
 /// Seqs in a line that is not too long.

@@ -200,6 +200,21 @@ fn what_is_imported_or_recorded_may_be_told_what_to_leave_out() {
 // ---- delete and erase
 
 #[test]
+fn what_would_be_erased_of_a_session_names_the_forks_that_share_it() {
+    let db = with_fork();
+    let call = |seq: &str| db.json(&["erase", "demo-parcel", "--message", seq, "--dry-run"]);
+    let forks = |plan: serde_json::Value| plan["sessions"][0]["forks"].clone();
+    assert_eq!(forks(call("3")), json!(["again"]));
+    let done = db.json(&["erase", "demo-parcel", "--message", "3"]);
+    assert_eq!(done["receipts"][0]["forks"][0]["session_id"], "again");
+    // Behind the fork it is the session's own.
+    let events = db.json(&["log", "demo-parcel"])["events"].clone();
+    let is_message = |event: &&serde_json::Value| event["kind"] == "message_added";
+    let last = events.as_array().unwrap().iter().rfind(is_message).unwrap()["seq"].to_string();
+    assert_eq!(forks(call(&last)), json!([]));
+}
+
+#[test]
 fn a_deleted_session_leaves_a_receipt_and_its_forks() {
     let db = with_fork();
     let before = dump(&db);
@@ -233,10 +248,11 @@ fn a_message_and_a_run_are_erased_and_nothing_else() {
     let db = Db::with_samples();
     let before = dump(&db);
     let planned = db.json(&["erase", "demo-parcel", "--message", "19", "--dry-run"]);
-    assert_eq!(
-        planned["sessions"],
-        json!([{ "session_id": "demo-parcel", "seqs": [19], "memory_texts": 0 }])
-    );
+    let forks: [(); 0] = [];
+    let plan = json!({
+        "session_id": "demo-parcel", "seqs": [19], "memory_texts": 0, "forks": forks,
+    });
+    assert_eq!(planned["sessions"], json!([plan]));
     let text = db.fine(&["erase", "demo-parcel", "--run", "parcel-1", "--dry-run"]);
     assert!(text.starts_with("would erase from demo-parcel: up to "), "{text}");
     assert_eq!(dump(&db), before);
