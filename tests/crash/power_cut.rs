@@ -140,7 +140,7 @@ fn a_power_cut_while_something_volatile_is_written_takes_nothing_older() {
     writer.kill(&mut acknowledged);
     let writer = disk.start(name, VOLATILE);
     for _ in 0..rounds(12).div_ceil(4) {
-        random_moment(1_000_000);
+        random_moment(400_000);
         disk.cut_and(&writer, |after| check_among_volatile(&after.join(name), &acknowledged));
         writer.go_on();
     }
