@@ -58,8 +58,8 @@
 //!
 //! # Limits
 //!
-//! Every bound is a constant in [`limits`]. What is over one is refused before anything is
-//! written.
+//! Every bound that a caller can meet is a constant in [`limits`]. What is over one is refused
+//! before anything is written.
 
 #[cfg(all(feature = "sled", not(unix)))]
 compile_error!("the log on disk syncs directories, which only Unix does: turn feature `sled` off");

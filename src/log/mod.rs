@@ -46,7 +46,8 @@ use crate::error::Result;
 /// - **L10** What an append or an apply returned for, every thread sees at once, and nothing of
 ///   what it removed or replaced.
 ///
-/// Only the commit thread calls `append` and `apply`.
+/// One thread at a time calls `append` and `apply`: the one that opens the log, and then the commit
+/// thread.
 pub trait Log: Send + Sync + Debug {
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>>;
