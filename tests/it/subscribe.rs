@@ -122,6 +122,19 @@ fn a_slow_subscriber_is_told_how_far_behind_it_is_and_misses_nothing() {
 }
 
 #[test]
+fn a_user_is_not_told_how_much_others_write() {
+    let engine = Engine::in_memory().unwrap();
+    let bob = engine.session("b").user("bob").open().unwrap();
+    let mut of_alice = engine.subscribe(Access::User("alice".into()), 1).lag_after(10);
+    let alice = engine.session("a").user("alice").open().unwrap();
+    assert_eq!(seqs_now(&mut of_alice), [1]);
+    append(&bob, 400);
+    assert_eq!(of_alice.next_within(Duration::ZERO).unwrap(), None);
+    append(&alice, 20);
+    assert_eq!(seqs_now(&mut of_alice).len(), 20);
+}
+
+#[test]
 fn a_user_is_given_that_users_events_only() {
     let engine = Engine::in_memory().unwrap();
     let alice = engine.session("a").user("alice").open().unwrap();

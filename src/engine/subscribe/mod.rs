@@ -76,7 +76,8 @@ pub enum Delivery {
     /// The next event.
     Event(Box<LoggedEvent>),
     /// The subscriber had caught up, and now is so many events behind. Nothing was left out:
-    /// whoever goes on gets the event at `next` next.
+    /// whoever goes on gets the event at `next` next. Of the whole log only the admin is told:
+    /// how much others write is none of a user's business.
     Lagged {
         /// How many events are waiting.
         behind: u64,
@@ -201,7 +202,8 @@ impl Subscription {
                 self.is_over = is_closed;
                 break;
             }
-            if self.has_caught_up && behind > self.lag_after {
+            let is_told = self.has_caught_up && self.source.is_all_within_reach();
+            if is_told && behind > self.lag_after {
                 self.has_caught_up = false;
                 return Ok(Some(Delivery::Lagged { behind, next: self.next }));
             }

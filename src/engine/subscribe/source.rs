@@ -49,6 +49,12 @@ impl Source {
         }
     }
 
+    /// Whether all that lies between two places is for this subscriber. Of what is not, it must not
+    /// even learn how much there is.
+    pub(super) fn is_all_within_reach(&self) -> bool {
+        matches!(self, Self::Session { .. } | Self::Log { access: Access::Admin })
+    }
+
     /// Lets go of what ties the next event to the last one.
     pub(super) fn forget(&mut self) {
         if let Self::Session { link, .. } = self {
