@@ -1,5 +1,7 @@
 //! OpenAI's chat completions.
 
+use std::collections::BTreeSet;
+
 use reqwest::Url;
 use serde_json::{Map, Value, json};
 
@@ -71,18 +73,39 @@ fn read_message(mut record: JsonObject) -> Result<Message, String> {
         .0
         .retain(|field| field.name == "content" || !matches!(field.value.as_str(), "null" | "[]"));
     record.set("role", Json::string(Role::Assistant.as_str()));
+    number_calls(&mut record);
     let message = Message::from_json(record.to_json().as_str());
     let message = message.map_err(|error| error.to_string())?;
     let is_whole = |name: &str| message.extra(name).is_none();
     if !is_whole("content") || !is_whole("tool_calls") {
         return Err(String::from("a message with content or tool calls of no known shape"));
     }
-    let is_call =
-        |id: Option<&str>, name: &str| id.is_some_and(|id| !id.is_empty()) && !name.is_empty();
-    if !message.tool_calls.iter().all(|call| is_call(call.id.as_deref(), &call.name)) {
-        return Err(String::from("a tool call without an id or a name"));
+    if message.tool_calls.iter().any(|call| call.name.is_empty()) {
+        return Err(String::from("a tool call without a name"));
     }
     Ok(message)
+}
+
+/// Gives an id to each call that comes without one, as several servers send them: without one, no
+/// result could answer it. It is told by its place, so the same answer is read the same again.
+fn number_calls(record: &mut JsonObject) {
+    let calls = record.get("tool_calls").map(Json::as_str).unwrap_or_default();
+    let Ok(mut calls) = serde_json::from_str::<Vec<JsonObject>>(calls) else { return };
+    let id_of = |call: &JsonObject| {
+        let id: String = serde_json::from_str(call.get("id")?.as_str()).ok()?;
+        (!id.is_empty()).then_some(id)
+    };
+    let known: BTreeSet<String> = calls.iter().filter_map(id_of).collect();
+    let count = calls.len();
+    let nameless = calls.iter_mut().enumerate().filter(|(_, call)| id_of(call).is_none());
+    for (at, call) in nameless {
+        // In steps of the count, no two calls ever come to the same number.
+        let mut ids = (at + 1..).step_by(count).map(|number| format!("call_{number}"));
+        if let Some(id) = ids.find(|id| !known.contains(id)) {
+            call.set("id", Json::string(&id));
+        }
+    }
+    record.set("tool_calls", Json::array(calls.iter().map(JsonObject::to_json)));
 }
 
 fn metrics(usage: &Value) -> Metrics {

@@ -147,6 +147,43 @@ fn tool_calls_come_back_as_the_model_wrote_them() {
 }
 
 #[test]
+fn calls_that_come_without_ids_get_ones_that_no_other_call_has() {
+    let function = json!({"name": "weather", "arguments": "{}"});
+    let calls = json!([
+        {"id": "", "type": "function", "function": function},
+        {"type": "function", "function": function, "extra_content": {"google": {"n": 1}}},
+        {"id": null, "function": function},
+        {"id": "call_1", "type": "function", "function": function},
+        {"id": "call_2", "type": "function", "function": function},
+    ]);
+    let mut answer = openai_answer("");
+    answer["choices"][0]["message"] = json!({"role": "assistant", "tool_calls": calls});
+    let server =
+        ModelServer::start(move |_, sent| match sent.body["messages"].as_array().unwrap().len() {
+            1 => Reply::json(&answer),
+            _ => Reply::json(&openai_answer("Done.")),
+        });
+    let message = ask(&openai(&server)).unwrap().message;
+    let ids_of = |message: &Message| -> Vec<String> {
+        message.tool_calls.iter().map(|call| call.id.clone().unwrap()).collect()
+    };
+    assert_eq!(ids_of(&message), ["call_6", "call_7", "call_3", "call_1", "call_2"]);
+    assert!(message.to_json().as_str().contains("extra_content"));
+    assert_eq!(ids_of(&ask(&openai(&server)).unwrap().message), ids_of(&message));
+    // The results go back to the calls that they answer.
+    let results = ids_of(&message).into_iter().map(|id| Message::tool(&id, "4 degrees"));
+    let mut messages = vec![Message::user("How warm is it?"), message];
+    messages.extend(results);
+    openai(&server).answer(&ModelRequest::new(messages), &Cancel::never()).unwrap();
+    let sent = server.sent();
+    let messages = sent[2].body["messages"].as_array().unwrap();
+    for (call, result) in messages[1]["tool_calls"].as_array().unwrap().iter().zip(&messages[2..]) {
+        assert_eq!(call["id"], result["tool_call_id"]);
+    }
+    assert_eq!(messages.len(), 7);
+}
+
+#[test]
 fn an_answer_that_the_limit_of_its_tokens_cut_off_says_so() {
     let mut answer = openai_answer("Where is");
     assert!(!ask(&openai(&ModelServer::saying("Where is"))).unwrap().is_cut_off);

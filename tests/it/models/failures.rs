@@ -45,9 +45,9 @@ fn an_answer_of_another_shape_is_an_error() {
     refused_by_both(r#"{"choices": []}"#, r#"{"content": 1}"#, "an answer");
     refused_by_both(r#"{"choices": [{}]}"#, r#"{"content": [{}]}"#, "a");
     refused_by_both(r#"{"choices": [{"message": 1}]}"#, r#"{"content": [1]}"#, "is no");
-    let calls = r#"{"choices": [{"message": {"tool_calls": [{"function": {"name": "f"}}]}}]}"#;
+    let calls = r#"{"choices": [{"message": {"tool_calls": [{"id": "a", "function": {}}]}}]}"#;
     let blocks = r#"{"content": [{"type": "tool_use", "name": "f", "input": {}}]}"#;
-    refused_by_both(calls, blocks, "without an id or a name");
+    refused_by_both(calls, blocks, "a tool call without a");
     let overloaded = r#"{"error": {"message": "overloaded"}}"#;
     refused_by_both(overloaded, overloaded, "overloaded");
     let content = r#"{"choices": [{"message": {"content": {"a": 1}}}]}"#;
