@@ -4,6 +4,7 @@
 use std::error::Error as _;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -41,6 +42,8 @@ pub(super) struct Exchange {
     retries: Retries,
     timeout: Duration,
     answer_bytes: usize,
+    /// The server has shown that it knows no shapes of answers.
+    knows_no_schema: AtomicBool,
 }
 
 /// How often a request is sent again, and after how long.
@@ -62,24 +65,21 @@ struct Failure {
     is_transient: bool,
     /// Whether every other request would fail in the same way.
     is_unavailable: bool,
-    status: Option<StatusCode>,
+    /// Whether the shape of the answer may be what the server refused.
+    may_be_schema: bool,
     /// How long the server asks to be left alone.
     retry_after: Option<Duration>,
 }
 
 impl Failure {
     fn new(reason: impl Into<String>, is_transient: bool) -> Self {
-        let (reason, is_unavailable) = (reason.into(), false);
-        Self { reason, is_transient, is_unavailable, status: None, retry_after: None }
+        let reason = reason.into();
+        let (is_unavailable, may_be_schema, retry_after) = (false, false, None);
+        Self { reason, is_transient, is_unavailable, may_be_schema, retry_after }
     }
 
     fn unavailable(self) -> Self {
         Self { is_unavailable: true, ..self }
-    }
-
-    /// Whether the server refused what it was asked, as it does with a shape that it does not know.
-    fn is_refused(&self) -> bool {
-        matches!(self.status, Some(StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY))
     }
 }
 
@@ -105,7 +105,8 @@ impl Exchange {
         }
         let client = client(&url)?;
         let (timeout, answer_bytes) = (Duration::MAX, usize::MAX);
-        Ok(Self { client, url, headers, key, retries, timeout, answer_bytes })
+        let knows_no_schema = AtomicBool::new(false);
+        Ok(Self { client, url, headers, key, retries, timeout, answer_bytes, knows_no_schema })
     }
 
     pub(super) fn timeout(mut self, timeout: Duration) -> Self {
@@ -173,16 +174,26 @@ impl Exchange {
 
     async fn answered(&self, body: Body) -> Result<Answered, Failure> {
         let Body { mut body, mut without_schema } = body;
+        let mut was_refused = false;
+        if self.knows_no_schema.load(Ordering::Relaxed)
+            && let Some(plain) = without_schema.take()
+        {
+            body = plain;
+        }
         let mut sent_again = 0;
         loop {
             let failure = match self.send(&body).await {
-                Ok(answered) => return Ok(answered),
+                Ok(answered) => {
+                    // The plain form went through, so the shape was what was refused.
+                    self.knows_no_schema.fetch_or(was_refused, Ordering::Relaxed);
+                    return Ok(answered);
+                }
                 Err(failure) => failure,
             };
-            if failure.is_refused()
+            if failure.may_be_schema
                 && let Some(plain) = without_schema.take()
             {
-                body = plain;
+                (body, was_refused) = (plain, true);
                 continue;
             }
             if !failure.is_transient || sent_again == self.retries.count {
@@ -270,7 +281,10 @@ impl Exchange {
         let is_broke = code == "insufficient_quota";
         let is_unavailable = is_broke || code == "model_not_found" || is_for_all(status);
         let is_transient = is_busy && !is_broke;
-        Failure { reason, is_transient, is_unavailable, status: Some(status), retry_after }
+        let is_refused =
+            matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY);
+        let may_be_schema = is_refused && !is_unavailable && !names_other_cause(&words, &code);
+        Failure { reason, is_transient, is_unavailable, may_be_schema, retry_after }
     }
 }
 
@@ -319,6 +333,17 @@ fn is_for_all(status: StatusCode) -> bool {
     status.is_redirection() || statuses.contains(&status)
 }
 
+/// Whether a refusal says that it is about something else than the shape of the answer, so that
+/// the same without a shape would be refused too.
+fn names_other_cause(words: &str, code: &str) -> bool {
+    const OF_SCHEMA: [&str; 6] =
+        ["schema", "response_format", "response format", "json", "output_", "grammar"];
+    const OF_OTHERS: [&str; 4] = ["context", "too long", "token", "content_filter"];
+    let said = format!("{code} {words}").to_lowercase();
+    let is_of = |causes: &[&str]| causes.iter().any(|cause| said.contains(cause));
+    is_of(&OF_OTHERS) && !is_of(&OF_SCHEMA)
+}
+
 /// How long to wait, in the headers that say it as a number. A date, which no provider sends, is
 /// passed over.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
@@ -334,7 +359,8 @@ fn said(bytes: &[u8]) -> (String, String) {
     let error = value.get("error").unwrap_or(&value);
     let words = error.get("message").or_else(|| error.get("detail")).unwrap_or(error);
     let words = words.as_str().map_or(text, str::to_owned);
-    let code = error.get("code").or_else(|| error.get("type")).and_then(Value::as_str);
+    // Some servers put the status into the code, as a number.
+    let code = ["code", "type"].iter().find_map(|name| error.get(name)?.as_str());
     (words, code.unwrap_or_default().to_owned())
 }
 

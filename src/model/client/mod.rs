@@ -88,7 +88,8 @@ impl FromStr for ModelProvider {
 /// It blocks, on a small runtime of its own, so it may be asked from any thread, inside of another
 /// runtime too, and from many threads at once. What is sent is legal for the provider, whatever
 /// messages it is asked with: they go the way of [`to_openai`](crate::to_openai) and
-/// [`to_anthropic`](crate::to_anthropic).
+/// [`to_anthropic`](crate::to_anthropic). A server that refuses the shape of an answer, and then
+/// answers without one, is asked without shapes from then on.
 ///
 /// ```no_run
 /// use sessionlog::{Cancel, Message, Model, ModelClient, ModelProvider, ModelRequest};

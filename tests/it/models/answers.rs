@@ -209,6 +209,47 @@ fn a_server_that_knows_no_shapes_is_asked_without_one() {
 }
 
 #[test]
+fn a_client_remembers_that_its_server_knows_no_shapes() {
+    let server = ModelServer::start(|number, sent| match sent.body.get("response_format") {
+        Some(_) => Reply::status(422, r#"{"detail": "extra fields not permitted"}"#),
+        None if number == 1 => Reply::status(400, "not now"),
+        None => Reply::json(&openai_answer("Oslo.")),
+    });
+    let model = openai(&server);
+    let ask = || model.answer(&everything(), &Cancel::never());
+    // Where the plain form is refused too, the shape may not have been what was wrong.
+    assert!(ask().is_err());
+    assert_eq!(server.sent().len(), 2);
+    assert!(ask().is_ok());
+    assert_eq!(server.sent().len(), 4);
+    for count in 5..8 {
+        assert!(ask().is_ok());
+        assert_eq!(server.sent().len(), count);
+        assert!(server.sent()[count - 1].body.get("response_format").is_none());
+    }
+}
+
+#[test]
+fn a_refusal_that_names_another_cause_is_not_taken_for_one_of_the_shape() {
+    let coded = |words: &str, code: &str| json!({"error": {"message": words, "code": code, "type": "invalid_request_error"}});
+    for (body, count) in [
+        (coded("no", "context_length_exceeded"), 1),
+        (coded("This model's maximum context length is 4096 tokens", "400"), 1),
+        (json!({"error": {"message": "no", "code": 400, "type": "exceed_context_size_error"}}), 1),
+        (json!({"error": {"message": "prompt is too long: 9 > 8"}}), 1),
+        (coded("blocked", "content_filter"), 1),
+        (coded("no such model", "model_not_found"), 1),
+        (coded("the schema has too many tokens", "invalid"), 2),
+        (coded("bad request", "invalid"), 2),
+    ] {
+        let shown = body.to_string();
+        let server = ModelServer::start(move |_, _| Reply::status(400, &body.to_string()));
+        assert!(openai(&server).answer(&everything(), &Cancel::never()).is_err());
+        assert_eq!(server.sent().len(), count, "{shown}");
+    }
+}
+
+#[test]
 fn many_threads_and_tasks_ask_at_once() {
     let server = ModelServer::start(|_, sent| {
         let asked = sent.body["messages"][0]["content"].as_str().unwrap();
