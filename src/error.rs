@@ -200,6 +200,16 @@ impl Error {
         Self::new(ErrorKind::Model { reason, is_transient, is_unavailable })
     }
 
+    /// The same error of a model, which every further request would get as well.
+    pub(crate) fn of_unavailable_model(mut self, why: &str) -> Self {
+        let inner = Arc::make_mut(&mut self.0);
+        if let ErrorKind::Model { reason, is_unavailable, .. } = &mut inner.kind {
+            *reason = format!("{reason} ({why})");
+            *is_unavailable = true;
+        }
+        self
+    }
+
     /// Stopped by a [`Cancel`](crate::Cancel).
     pub fn cancelled() -> Self {
         Self::new(ErrorKind::Cancelled)

@@ -153,7 +153,9 @@ pub use message::{
     left_out_of_openai, legalize, to_anthropic, to_openai, validate, validate_anthropic,
     validate_openai,
 };
-pub use model::{AnswerSchema, Cancel, Model, ModelAnswer, ModelRequest, ToolDefinition};
+pub use model::{
+    AnswerSchema, Cancel, Model, ModelAnswer, ModelOutage, ModelRequest, ToolDefinition,
+};
 #[cfg(feature = "models")]
 pub use model::{ModelClient, ModelClientBuilder, ModelProvider};
 #[cfg(any(feature = "sled", feature = "search"))]

@@ -194,6 +194,10 @@ pub const MODEL_RETRIES_MAX: u32 = 10;
 /// milliseconds. One that asks for more is not waited for.
 pub const MODEL_RETRY_WAIT_MS_MAX: u64 = 60_000;
 
+/// Things in a row that a batch asks a model for and that fail although asking again may help: each
+/// was sent again as often as the client does, or waited for as long, so the server is down.
+pub const BATCH_FAILURES_MAX: usize = 3;
+
 /// Bytes of a prompt of one's own for summaries.
 pub const PROMPT_BYTES_MAX: usize = 64 * 1024;
 

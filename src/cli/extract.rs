@@ -5,7 +5,7 @@ use std::io::Write;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sessionlog::{
-    Access, Cancel, Engine, MemoryInput, MemoryManager, MemoryUpdate, Metrics, Session,
+    Access, Cancel, Engine, MemoryInput, MemoryManager, MemoryUpdate, Metrics, ModelOutage, Session,
 };
 
 use super::args::MemoryExtractArgs;
@@ -47,9 +47,14 @@ pub(super) fn run(engine: &Engine, args: &MemoryExtractArgs, out: &mut Output) -
     let manager = MemoryManager::new(models::connect(&args.model)?);
     let bar = bar_of(inputs.len() as u64, "messages");
     let (mut done, mut ended) = (Vec::new(), None);
+    let outage = ModelOutage::default();
     for input in &inputs {
         let seq = input.message.seq;
-        match manager.update_memory_from(&input.session, seq, &Cancel::never()) {
+        let update = manager.update_memory_from(&input.session, seq, &Cancel::never());
+        if update.is_ok() {
+            outage.answered();
+        }
+        match update.map_err(|error| outage.failed(error)) {
             Err(error) if error.is_model_unavailable() => {
                 ended = Some(error);
                 break;

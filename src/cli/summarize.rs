@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::json;
-use sessionlog::{Engine, Metrics, Session, Summary, SummaryPlan, limits};
+use sessionlog::{Engine, Metrics, ModelOutage, Session, Summary, SummaryPlan, limits};
 
 use super::args::{Global, SummarizeArgs};
 use super::compact::without_repeats;
@@ -206,8 +206,8 @@ fn write(
     let prompt = args.prompt.as_deref().map(read_prompt).transpose()?;
     let model = models::connect(&args.model)?;
     let bar = sessions_bar(ids.len() as u64);
-    let mut done = Vec::new();
-    let mut ended = None;
+    let (mut done, mut ended) = (Vec::new(), None);
+    let outage = ModelOutage::default();
     for id in ids {
         let (one, summarized) = Done::summarize(engine, id, |session, told| {
             let mut summarizer = session.summarizer(Arc::clone(&model)).min_runs(args.min_runs);
@@ -216,7 +216,10 @@ fn write(
             }
             summarizer.run_telling(told).map(drop)
         });
-        match summarized {
+        if one.summaries > 0 {
+            outage.answered();
+        }
+        match summarized.map_err(|error| outage.failed(error)) {
             // Of one session of which nothing was written there is nothing else to tell.
             Err(error) if ids.len() == 1 && one.summaries == 0 => {
                 bar.finish_and_clear();

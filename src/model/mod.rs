@@ -3,12 +3,14 @@
 mod cancel;
 #[cfg(feature = "models")]
 mod client;
+mod outage;
 
 use std::fmt;
 
 pub use self::cancel::Cancel;
 #[cfg(feature = "models")]
 pub use self::client::{ModelClient, ModelClientBuilder, ModelProvider};
+pub use self::outage::ModelOutage;
 
 use crate::error::Result;
 use crate::json::Json;

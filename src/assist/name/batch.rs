@@ -11,7 +11,7 @@ use crate::catalog::{SessionQuery, SortBy, SortOrder};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::limits::{LIST_PAGE_MAX, NAME_JOBS_MAX};
-use crate::model::{Cancel, Model};
+use crate::model::{Cancel, Model, ModelOutage};
 
 /// Sessions that are named at the same time unless it is said otherwise.
 const JOBS_DEFAULT: usize = 4;
@@ -101,9 +101,10 @@ impl NameBatch {
     /// is gone meanwhile is told as such.
     ///
     /// # Errors
-    /// Those of the model, where it cannot be asked at all ([`Error::is_model_unavailable`]): no
-    /// further session is begun, and those that were not told keep the names that they had. The
-    /// same where it was cancelled.
+    /// Those of the model, where it cannot be asked at all ([`Error::is_model_unavailable`]), or
+    /// where [`limits::BATCH_FAILURES_MAX`](crate::limits::BATCH_FAILURES_MAX) sessions in a row
+    /// failed with what asking again may help ([`ModelOutage`]): no further session is begun, and
+    /// those that were not told keep the names that they had. The same where it was cancelled.
     pub fn run(&self, told: &mut dyn FnMut(&str, Result<Naming>)) -> Result<()> {
         self.run_for(self.session_ids()?, told)
     }
@@ -123,12 +124,12 @@ impl NameBatch {
             let _ = send_id.send(id);
         }
         drop(send_id);
-        let is_over = AtomicBool::new(false);
+        let (is_over, outage) = (AtomicBool::new(false), ModelOutage::default());
         std::thread::scope(|scope| {
             for job in 0..jobs {
                 let (next_id, send_outcome) = (next_id.clone(), send_outcome.clone());
-                let is_over = &is_over;
-                let work = move || self.work(&next_id, &send_outcome, is_over);
+                let (is_over, outage) = (&is_over, &outage);
+                let work = move || self.work(&next_id, &send_outcome, is_over, outage);
                 let thread = std::thread::Builder::new().name(format!("sessionlog-name-{job}"));
                 // With fewer threads it takes longer, with none it fails.
                 if let Err(error) = thread.spawn_scoped(scope, work)
@@ -155,12 +156,17 @@ impl NameBatch {
         next_id: &Receiver<String>,
         send_outcome: &Sender<(String, Result<Naming>)>,
         is_over: &AtomicBool,
+        outage: &ModelOutage,
     ) {
         while !self.cancel.is_cancelled()
             && !is_over.load(Ordering::Relaxed)
             && let Ok(id) = next_id.recv()
         {
-            let outcome = self.name(&id);
+            let outcome = self.name(&id).map_err(|error| outage.failed(error));
+            // One that keeps its name was not asked for.
+            if matches!(outcome, Ok(Naming::Named { .. })) {
+                outage.answered();
+            }
             if matches!(&outcome, Err(error) if error.is_model_unavailable()) {
                 is_over.store(true, Ordering::Relaxed);
             }

@@ -221,6 +221,34 @@ fn a_batch_that_is_cancelled_leaves_the_rest_without_names() {
 }
 
 #[test]
+fn a_batch_ends_where_so_many_in_a_row_found_the_model_down() {
+    // Six have no name. One at a time, an answer after two failures begins the count anew.
+    for (fails, calls, told) in
+        [([0, 1, 2, 3, 4, 5], 3, 2), ([0, 1, 3, 4, 5, 6], 6, 5), ([0, 1, 3, 4, 6, 7], 6, 6)]
+    {
+        let engine = many();
+        let model = Scripted::new(move |number, _, _| {
+            let is_down = fails.contains(&number);
+            if is_down { Err(Error::model("busy", true)) } else { Ok(answer("A Name")) }
+        });
+        let mut outcomes = Vec::new();
+        let batch = engine.name_batch(Access::Admin, model.clone()).jobs(1);
+        let ended = batch.run(&mut |_, outcome| outcomes.push(outcome.is_ok()));
+        assert_eq!((model.calls(), outcomes.len()), (calls, told), "{fails:?}");
+        assert_eq!(ended.is_ok(), told == 6);
+        if let Err(error) = ended {
+            assert!(error.is_model_unavailable() && error.is_retryable(), "{error}");
+            assert!(error.to_string().contains("busy (3 failed like this"), "{error}");
+        }
+    }
+    // Many at a time see the same.
+    let engine = many();
+    let down = Scripted::new(|_, _, _| Err(Error::model("busy", true)));
+    let ended = engine.name_batch(Access::Admin, down).jobs(3).run(&mut |_, _| ());
+    assert!(ended.unwrap_err().is_model_unavailable());
+}
+
+#[test]
 fn a_batch_ends_where_the_model_cannot_be_asked_at_all() {
     let engine = many();
     let model = Scripted::new(|number, _, _| match number {

@@ -204,6 +204,34 @@ fn a_batch_ends_with_the_first_refusal_that_every_session_would_get() {
 }
 
 #[test]
+fn a_batch_does_not_wait_for_a_server_that_is_down_session_by_session() {
+    let db = Db::empty();
+    for number in 0..6 {
+        let line = user_line(&format!("This is {number}"));
+        db.run_with(&["record", &format!("s{number}"), "--user", "alice"], line.as_bytes());
+    }
+    for args in [
+        &["summarize", "--all"][..],
+        &["rename", "--all", "--generate", "--jobs", "1"],
+        &["memory", "extract", "--user", "alice"],
+    ] {
+        // It asks for no patience, so that the test needs none.
+        let busy = || Reply::Http(503, vec![("retry-after-ms", "0")], b"try later".to_vec());
+        let server = ModelServer::start(move |_, _| busy());
+        let output = db.run(&[&with_model(args, &server.url())[..], &["--json"]].concat());
+        let words = stderr(&output);
+        assert_eq!((code(&output), words.lines().count()), (1, 1), "{words}");
+        assert!(words.contains("2 ") && words.contains("done, 4 not done"), "{words}");
+        assert!(words.contains("try later") && words.contains("one after the other"), "{words}");
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let counts = if report["total"].is_object() { &report["total"] } else { &report };
+        assert_eq!((&counts["not_done"], &counts["failed"]), (&4.into(), &2.into()), "{report}");
+        // Each of three is sent four times.
+        assert_eq!(server.sent().len(), 12);
+    }
+}
+
+#[test]
 fn a_model_is_found_through_the_environment_and_its_key_is_never_shown() {
     let db = Db::with_samples();
     let server = ModelServer::start(|number, sent| match number {
