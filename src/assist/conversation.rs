@@ -35,7 +35,10 @@ const MEDIA_MEMBERS: [(&str, &str); 4] =
 pub(super) struct Shown {
     pub(super) seq: u64,
     pub(super) is_user: bool,
+    /// What it says, in nobody's words but the speaker's.
     pub(super) text: String,
+    /// `[Provided 1 image]` where media came with it, else nothing.
+    media: String,
 }
 
 impl Shown {
@@ -50,12 +53,11 @@ impl Shown {
             Role::Other(label) if label == "model" => false,
             _ => return None,
         };
-        let mut text = cut(message.content.text().trim(), SHOWN_MESSAGE_BYTES_MAX);
-        if let Some(media) = is_user.then(|| media_words(message)).flatten() {
-            let space = if text.is_empty() { "" } else { " " };
-            let _ = write!(text, "{space}[Provided {media}]");
-        }
-        (!text.is_empty()).then(|| Self { seq, is_user, text: without_tags(&text) })
+        let text = cut(message.content.text().trim(), SHOWN_MESSAGE_BYTES_MAX);
+        let media = is_user.then(|| media_words(message)).flatten();
+        let media = media.map(|media| format!("[Provided {media}]")).unwrap_or_default();
+        let says_something = !text.is_empty() || !media.is_empty();
+        says_something.then(|| Self { seq, is_user, text: without_tags(&text), media })
     }
 
     /// The same with no more than so many bytes of what it says.
@@ -63,9 +65,14 @@ impl Shown {
         Self { text: cut(&self.text, bytes_max), ..self }
     }
 
+    /// Bytes of what it is shown to say.
+    pub(super) fn said_bytes(&self) -> usize {
+        self.text.len() + self.media.len()
+    }
+
     /// Bytes of the line that shows it.
     pub(super) fn bytes(&self) -> usize {
-        self.text.len() + "Assistant: \n".len()
+        self.said_bytes() + "Assistant:  \n".len()
     }
 }
 
@@ -74,7 +81,12 @@ pub(super) fn render(messages: &[Shown]) -> String {
     let mut text = String::from(BEGIN);
     for message in messages {
         let speaker = if message.is_user { "User" } else { "Assistant" };
-        let _ = write!(text, "\n{speaker}: {}", message.text);
+        let _ = write!(text, "\n{speaker}:");
+        for said in [&message.text, &message.media] {
+            if !said.is_empty() {
+                let _ = write!(text, " {said}");
+            }
+        }
     }
     text.push('\n');
     text.push_str(END);

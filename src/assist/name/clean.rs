@@ -27,6 +27,48 @@ const LEADS: [&str; 9] = [
     "a suitable",
     "suggested",
 ];
+/// What a sentence ends with that says the name behind it.
+const VERBS: [&str; 5] = [" is ", " could be ", " would be ", " might be ", " should be "];
+/// What such a sentence speaks of, beside a name or a title.
+const SUBJECTS: [&str; 7] =
+    ["conversation", "chat", "session", "discussion", "dialogue", "suitable", "suggested"];
+/// How a model begins that excuses itself, whatever follows but the rest of a name.
+const EXCUSES: [&str; 5] =
+    ["i'm sorry", "i am sorry", "i apologize", "i apologise", "my apologies"];
+/// How one begins that goes on to speak of itself.
+const REGRETS: [&str; 5] = ["sorry", "unfortunately", "i'm afraid", "i am afraid", "as an ai"];
+/// How one begins that says what it does not do,
+const NEGATIONS: [&str; 12] = [
+    "i can't",
+    "i cannot",
+    "i can not",
+    "i could not",
+    "i couldn't",
+    "i won't",
+    "i will not",
+    "i'm unable to",
+    "i am unable to",
+    "i'm not able to",
+    "i am not able to",
+    "i don't have",
+];
+/// and what that is.
+const REFUSED: [&str; 14] = [
+    "help",
+    "assist",
+    "provide",
+    "comply",
+    "generate",
+    "create",
+    "suggest",
+    "fulfill",
+    "fulfil",
+    "name",
+    "answer",
+    "discuss",
+    "determine",
+    "enough",
+];
 /// Quotes and marks of Markdown, and what ends them.
 const MARKS: [(char, &[char]); 10] = [
     ('"', &['"']),
@@ -46,22 +88,27 @@ const LONE_MARKS: [char; 6] = ['"', '`', '*', '“', '«', '„'];
 const ENDS: [char; 9] = ['.', ',', ';', ':', '!', '-', '–', '—', '…'];
 
 /// The first line that says a name, without what models put around one. `None` where nothing is
-/// left.
+/// left, or where the model excuses itself.
 pub(super) fn clean(answer: &str) -> Option<String> {
     let mut name = clean_once(answer)?;
     // What stood in quotes may be quoted itself. Each time it is shorter, so this ends.
     loop {
         let again = clean_once(&name)?;
         if again == name {
-            return Some(name);
+            return (!is_refusal(&name)).then_some(name);
         }
         name = again;
     }
 }
 
-/// The first words of a text, as many as a name has, and of those as many characters.
+/// The first words of a text, as many as a name has, and of those as many characters. Lines that
+/// only begin or end something (code, an element of markup) are no words.
 pub(super) fn first_words(text: &str) -> Option<String> {
-    let line = lines(text).map(printable).find(|line| !line.is_empty())?;
+    let mut lines = lines(text).map(printable).map(|line| match untagged(&line) {
+        line if opens_code(line) => String::new(),
+        line => line.to_owned(),
+    });
+    let line = lines.find(|line| !line.is_empty())?;
     let words: Vec<&str> = line.split(' ').take(NAME_WORDS_MAX).collect();
     let words = shortened(&words.join(" "));
     // What asks a model for something may read like a model's preamble.
@@ -81,15 +128,79 @@ fn clean_once(answer: &str) -> Option<String> {
     names.find(|name| name.contains(|c: char| !c.is_whitespace() && !is_joiner(c)))
 }
 
-/// The one text that an answer in JSON holds.
+/// The one text that an answer in JSON holds, or the one that is called a name.
 fn held(answer: &str) -> Option<String> {
     let answer = answer.trim().trim_matches('`');
     let object = answer.strip_prefix("json").unwrap_or(answer).trim();
     let members: serde_json::Map<String, Value> = serde_json::from_str(object).ok()?;
     match Vec::from_iter(members).as_slice() {
         [(_, Value::String(text))] => Some(text.clone()),
-        _ => None,
+        members => members.iter().find(|(key, _)| is_label(key))?.1.as_str().map(str::to_owned),
     }
+}
+
+/// Whether a member of JSON or an element of markup is called as a name is.
+fn is_label(key: &str) -> bool {
+    LABELS.contains(&key.to_lowercase().replace(['_', '-'], " ").as_str())
+}
+
+/// Whether a model says that it gives no name, and why.
+fn is_refusal(name: &str) -> bool {
+    let name = name.to_lowercase().replace('’', "'");
+    let behind = |begins: &[&str]| begins.iter().find_map(|begin| name.strip_prefix(begin));
+    let words = |text: &str| -> Vec<String> {
+        text.split(|c: char| !c.is_alphanumeric() && c != '\'').map(str::to_owned).collect()
+    };
+    if let Some(rest) = behind(&EXCUSES) {
+        let goes_on = [" but ", " i "].iter().any(|word| rest.starts_with(word));
+        return goes_on || !rest.starts_with(|c: char| c.is_alphanumeric() || " '".contains(c));
+    }
+    if let Some(rest) = behind(&REGRETS) {
+        return words(rest).iter().any(|word| word == "i" || word.starts_with("i'"));
+    }
+    let Some(rest) = behind(&NEGATIONS) else { return false };
+    words(rest).iter().take(4).any(|word| REFUSED.contains(&word.as_str()))
+}
+
+/// What stands in an element of markup, `<name>` and `</name>` around it. Nothing where a line is
+/// made of tags alone: what they hold is on other lines.
+fn untagged(line: &str) -> &str {
+    let Some((tag, rest)) = tag(line) else { return line };
+    let mut left = rest.trim_start();
+    while let Some((_, rest)) = self::tag(left) {
+        left = rest.trim_start();
+    }
+    if left.is_empty() {
+        return "";
+    }
+    let inside = rest.strip_suffix('>').and_then(|rest| {
+        let at = rest.len().checked_sub(tag.len())?;
+        let is_same = rest.get(at..)?.eq_ignore_ascii_case(tag);
+        rest.get(..at).filter(|_| is_same)?.strip_suffix("</")
+    });
+    inside.map_or(line, str::trim)
+}
+
+/// The name of the tag that a text begins with, and what is behind it.
+fn tag(text: &str) -> Option<(&str, &str)> {
+    let (tag, rest) = text.strip_prefix('<')?.split_once('>')?;
+    let tag = tag.strip_prefix('/').unwrap_or(tag);
+    let name = tag.split([' ', '/']).next().filter(|_| !tag.contains('<'))?;
+    let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.:".contains(c));
+    is_name.then_some((name, rest))
+}
+
+/// Whether a block of code begins or ends with the line, whatever its language is called.
+fn opens_code(line: &str) -> bool {
+    let behind = line.strip_prefix("```").or(line.strip_prefix("~~~"));
+    behind.is_some_and(|behind| !behind.contains("```"))
+}
+
+/// The heading without what ends it as one: `Lost Parcel ##`.
+fn without_heading_end(name: &str) -> &str {
+    let bare = name.trim_end_matches('#');
+    if bare.len() < name.len() && bare.ends_with(' ') { bare.trim_end() } else { name }
 }
 
 fn lines(text: &str) -> impl Iterator<Item = &str> {
@@ -103,7 +214,7 @@ fn clean_line(line: &str) -> String {
         return String::new();
     }
     loop {
-        let begun = begin(name, &mut opened);
+        let begun = begin(without_heading_end(untagged(name)), &mut opened);
         // Somebody says that a name follows; it does on the next line.
         if begun.ends_with(':') {
             return String::new();
@@ -199,12 +310,27 @@ fn without_list_mark(name: &str) -> &str {
 
 /// The name behind a sentence that says that it follows.
 fn without_lead(name: &str) -> &str {
-    let Some((lead, rest)) = name.split_once(':') else { return name };
+    let Some((lead, rest)) = name.split_once(':') else { return without_sentence(name) };
     let lead = lead.to_lowercase();
     let is_lead = LEADS.iter().any(|begin| lead.starts_with(begin));
     let mut words = lead.split(|c: char| !c.is_alphanumeric());
     let is_of_name = words.any(|word| matches!(word, "name" | "title"));
     if is_lead && is_of_name && !rest.is_empty() { rest.trim_start() } else { name }
+}
+
+/// The name that a sentence says: `The name of this conversation is "Lost Parcel".`
+fn without_sentence(name: &str) -> &str {
+    // As long in bytes as the name itself, so that a place in one is a place in the other.
+    let lower = name.to_ascii_lowercase();
+    let places = VERBS.iter().filter_map(|verb| Some((lower.find(verb)?, verb.len())));
+    let Some((at, len)) = places.min() else { return name };
+    let lead: Vec<&str> = lower.get(..at).unwrap_or_default().split(' ').collect();
+    let says = |words: &[&str]| words.iter().any(|word| lead.contains(word));
+    let begins = ["the", "a", "my", "this"].iter().any(|word| lead.first() == Some(word));
+    if !(begins && says(&["name", "title"]) && says(&SUBJECTS)) {
+        return name;
+    }
+    name.get(at + len..).filter(|rest| !rest.is_empty()).unwrap_or(name)
 }
 
 /// The name behind a label. Marks in front of the label are noted if they are not ended with it.
@@ -306,13 +432,32 @@ mod tests {
             "{\"name\":\"Lost Parcel\"}",
             "```json\n{\n  \"name\": \"Lost Parcel\"\n}\n```",
             "```\nLost Parcel\n```",
+            "The name of this conversation is \"Lost Parcel\".",
+            "A suitable title could be: **Lost Parcel**",
+            "A suitable title could be **Lost Parcel**",
+            "<name>Lost Parcel</name>",
+            "<session_name>\n\"Lost Parcel\"\n</session_name>",
+            "{\"title\":\"Lost Parcel\",\"reason\":\"x\"}",
+            "```json\n{\"reason\": \"x\", \"Session_Name\": \"Lost Parcel\"}\n```",
+            "**Lost Parcel** #",
+            "## Lost Parcel ##",
         ] {
             assert_eq!(clean(answer).as_deref(), Some("Lost Parcel"), "{answer:?}");
         }
         assert_eq!(clean("Name tags for the party?").as_deref(), Some("Name tags for the party?"));
-        for nothing in
-            ["", " \n ", "\"\"", "Title:", "***", "...", "Here is a name:", "\u{200d}", "\u{1b}[0m"]
-        {
+        for nothing in [
+            "",
+            " \n ",
+            "\"\"",
+            "Title:",
+            "***",
+            "...",
+            "Here is a name:",
+            "\u{200d}",
+            "\u{1b}[0m",
+            "<name></name>",
+            "<name>\n</name>",
+        ] {
             assert_eq!(clean(nothing), None, "{nothing:?}");
         }
         assert_eq!(
@@ -335,11 +480,60 @@ mod tests {
             "Family \u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467} Trip",
             "\u{645}\u{6cc}\u{200c}\u{62e}\u{648}\u{627}\u{647}\u{645}",
             "Fix the file name: case",
+            "The Name of the Rose is Long",
+            "A name is a name",
+            "<div> does not center",
+            "<b>Bold</b> and <i>Italic</i>",
+            "Sorry, Wrong Number",
+            "I'm Sorry Song Lyrics",
+            "I can't log in",
+            "Learning F#",
+            "I cannot sleep",
         ] {
             assert_eq!(clean(name).as_deref(), Some(name));
         }
         assert_eq!(clean("Name: \"Fix `main`\"").as_deref(), Some("Fix `main`"));
         assert_eq!(clean("# Learning C#").as_deref(), Some("Learning C#"));
+    }
+
+    #[test]
+    fn a_model_that_excuses_itself_gave_no_name() {
+        for answer in [
+            "I'm sorry, but I can't",
+            "I’m sorry, but I can’t assist with that.",
+            "I am sorry.",
+            "I apologize, but the conversation is empty.",
+            "Sorry, I can't help with that.",
+            "Unfortunately, I cannot name this.",
+            "As an AI language model, I do not name conversations.",
+            "\"I cannot provide a name for this conversation\"",
+            "I'm unable to assist with that request",
+            "I don't have enough context",
+        ] {
+            assert_eq!(clean(answer), None, "{answer}");
+        }
+        // People say the same, and mean it.
+        assert_eq!(
+            first_words("I'm sorry, but it broke again").as_deref(),
+            Some("I'm sorry, but it broke")
+        );
+    }
+
+    #[test]
+    fn what_only_begins_code_or_markup_is_not_among_the_first_words() {
+        for text in [
+            "```rust\nfix this bug\n```",
+            "```C++ title=x\nfix this bug",
+            "~~~\nfix this bug",
+            "<file>\n<text lang=\"en\">\nfix this bug\n</text></file>",
+            "<text>fix this bug</text>",
+        ] {
+            assert_eq!(first_words(text).as_deref(), Some("fix this bug"), "{text}");
+        }
+        for nothing in ["```rust", "<file>", "<file><br/>\n</file>"] {
+            assert_eq!(first_words(nothing), None, "{nothing}");
+        }
+        assert_eq!(first_words("<div> does not center").as_deref(), Some("<div> does not center"));
     }
 
     #[test]
@@ -376,7 +570,7 @@ mod tests {
 
         #[test]
         fn so_it_is_whatever_a_model_puts_around_it(
-            answer in r#"(["'`*_#>:.{}~ -]|Title:|Here is a name:|1\. |\n|[ab “”]){0,20}"#
+            answer in r#"(["'`*_#>:.{}~ -]|</?name>|I can't name |The title of the chat is |Title:|Here is a name:|1\. |\n|[ab “”]){0,20}"#
         ) {
             if let Some(name) = clean(&answer) {
                 prop_assert!(!name.is_empty() && !name.contains('\n'));

@@ -14,10 +14,11 @@ use crate::engine::Session;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::event::{NewEvent, Renamed};
 use crate::limits::{
-    ANSWER_TRIES_MAX, ASSIST_TRIES_MAX, NAME_MESSAGES_MAX, NAME_RUNS, NAME_SHOWN_BYTES_MAX,
+    ANSWER_TRIES_MAX, ASSIST_TRIES_MAX, NAME_CHARS_MAX, NAME_MESSAGES_MAX, NAME_RUNS,
+    NAME_SHOWN_BYTES_MAX, NAME_WORDS_MAX,
 };
 use crate::message::{Message, Metrics};
-use crate::model::{Cancel, Model, ModelRequest};
+use crate::model::{Cancel, Model, ModelAnswer, ModelRequest};
 use crate::replay::Point;
 
 /// What a model is asked to do. The words are Agno's.
@@ -180,7 +181,8 @@ impl NameGenerator {
     /// A name, and whether it is the model's.
     fn find(&self, shown: &[Shown], spent: &mut Metrics) -> Result<(String, bool)> {
         let asked = format!("{}\n\n{REQUEST}", render(shown));
-        let request = ModelRequest::new([Message::system(PROMPT), Message::user(asked)]);
+        let mut request = ModelRequest::new([Message::system(PROMPT), Message::user(asked)]);
+        let asked = request.messages.len();
         let mut long = None;
         for _ in 0..ANSWER_TRIES_MAX {
             if self.cancel.is_cancelled() {
@@ -188,23 +190,36 @@ impl NameGenerator {
             }
             let answer = self.model.answer(&request, &self.cancel)?;
             spent.add(&answer.metrics);
-            if unusable(&answer).is_some() {
-                continue;
-            }
-            let text = answer.message.content.text();
-            let Some(name) = clean(without_thoughts(&text)) else { continue };
-            if has_room(&name) {
-                return Ok((name, true));
-            }
-            long = first_words(&name).or(long);
+            let reason = match read(&answer) {
+                Ok(name) if has_room(&name) => return Ok((name, true)),
+                Ok(name) => {
+                    long = first_words(&name).or(long);
+                    format!("Over {NAME_WORDS_MAX} words or {NAME_CHARS_MAX} characters: {name:?}")
+                }
+                Err(reason) => reason,
+            };
+            let words = format!(
+                "{reason}. Answer with a name of at most {NAME_WORDS_MAX} words, and nothing else."
+            );
+            request.messages.truncate(asked);
+            request.messages.push(Message::user(words));
         }
         if let Some(name) = long {
             return Ok((name, true));
         }
-        let said = shown.iter().find(|message| message.is_user).or(shown.first());
-        let name = said.and_then(|message| first_words(&message.text));
+        let of = |is_user: bool| shown.iter().filter(move |message| message.is_user == is_user);
+        let name = of(true).chain(of(false)).find_map(|message| first_words(&message.text));
         Ok((name.unwrap_or_else(|| String::from("New Session")), false))
     }
+}
+
+/// The name in an answer, or what is wrong with it.
+fn read(answer: &ModelAnswer) -> Result<String, String> {
+    if let Some(reason) = unusable(answer) {
+        return Err(reason);
+    }
+    let text = answer.message.content.text();
+    clean(without_thoughts(&text)).ok_or_else(|| String::from("The answer held no name"))
 }
 
 fn shown(reading: &Reading) -> Result<Vec<Shown>> {

@@ -135,7 +135,7 @@ impl Session {
             let (mut messages, mut bytes, mut calls) = (0, 0, 0);
             while let Some(piece) = pieces.next()? {
                 messages += piece.len() as u64;
-                bytes += piece.iter().map(|message| message.text.len() as u64).sum::<u64>();
+                bytes += piece.iter().map(|message| message.said_bytes() as u64).sum::<u64>();
                 calls += 1;
             }
             let reading = &base.reading;

@@ -59,6 +59,51 @@ fn a_model_that_thinks_aloud_is_taken_by_what_it_answers() {
 }
 
 #[test]
+fn a_model_is_told_what_was_wrong_with_its_last_answer() {
+    let session = session();
+    let model = Scripted::saying(&["I'm sorry, but I can't.", "A B C D E F", "Lost Parcel"]);
+    session.name_generator(model.clone()).run().unwrap();
+    assert_eq!((name(&session).as_deref(), model.calls()), (Some("Lost Parcel"), 3));
+    let requests = model.requests();
+    let counts: Vec<usize> = requests.iter().map(|request| request.messages.len()).collect();
+    assert_eq!(counts, [2, 3, 3]);
+    let prompts = model.prompts();
+    assert!(
+        prompts[1].contains("no name") && prompts[2].contains("\"A B C D E F\""),
+        "{prompts:?}"
+    );
+}
+
+#[test]
+fn what_stands_for_a_name_is_words_of_the_user_wherever_they_are() {
+    let mute = || Scripted::saying(&["I cannot help with that."]);
+    let image = serde_json::json!({"type": "image_url", "image_url": {"url": "https://a/b.png"}});
+    let image = || Message::user("").with_part(sessionlog::Part::Json(image.clone().into()));
+    let code = Message::user("```rust\nfn main() {}\n```");
+    for (messages, wanted) in [
+        (vec![image(), Message::assistant("A cat."), Message::user("Name it")], "Name it"),
+        (vec![image(), Message::assistant("A cat.")], "A cat"),
+        (vec![image()], "New Session"),
+        (vec![code], "fn main() {}"),
+        (vec![Message::user("<file>\nhello\n</file>")], "hello"),
+    ] {
+        let session = Engine::in_memory().unwrap().session("s1").open().unwrap();
+        session.record_run(messages, Metrics::default()).unwrap().wait().unwrap();
+        let model = mute();
+        let named = session.name_generator(model.clone()).run().unwrap();
+        assert!(matches!(named, Naming::Named { is_by_model: false, .. }), "{named:?}");
+        assert_eq!(name(&session).as_deref(), Some(wanted));
+        assert_eq!(model.calls(), limits::ANSWER_TRIES_MAX);
+    }
+    // The model is told that there is an image.
+    let session = Engine::in_memory().unwrap().session("s1").open().unwrap();
+    session.record_run([image()], Metrics::default()).unwrap().wait().unwrap();
+    let model = Scripted::saying(&["A Cat"]);
+    session.name_generator(model.clone()).run().unwrap();
+    assert!(model.prompts()[0].contains("\nUser: [Provided 1 image]\n"), "{:?}", model.prompts());
+}
+
+#[test]
 fn a_name_that_was_cut_off_is_asked_for_again() {
     let session = session();
     let model = Scripted::new(|number, _, _| {
