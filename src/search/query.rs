@@ -9,9 +9,10 @@ use crate::message::Role;
 /// Which messages, names and summaries are looked for.
 ///
 /// The words of a query must all be there, in any order. `"words in quotes"` must stand next to
-/// each other, `-word` must not be there, and `word*` may go on. Case, accents and forms of
-/// writing (full width, ligatures) make no difference. In scripts without spaces, and in Hangul,
-/// any part of a text is found. What is no syntax is taken as words.
+/// each other, `-word` must not be there, and `word*` may go on. Case, accents, the vowel signs of
+/// Arabic and Hebrew, what nobody sees (soft hyphens, joiners) and forms of writing (full width,
+/// ligatures) make no difference. In scripts without spaces, and in Hangul, any part of a text is
+/// found. What is no syntax is taken as words.
 ///
 /// ```
 /// use sessionlog::{Access, Engine, Message, Metrics, SearchQuery};

@@ -12,7 +12,7 @@ use super::words::{Words, words};
 use crate::id::Digest;
 
 /// Goes up when an index of an earlier version does not do any more: it is made anew then.
-pub(super) const SEARCH_VERSION: u32 = 2;
+pub(super) const SEARCH_VERSION: u32 = 3;
 
 const TOKENIZER: &str = "sessionlog";
 

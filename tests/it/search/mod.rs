@@ -200,7 +200,7 @@ fn any_part_of_an_unspaced_text_and_every_emoji_is_found() {
         record_turn(&session, text, "…");
     }
     let found = |words: &str| session.search(words).unwrap().hits.len();
-    for words in ["京都", "住んで", "울에", "ーメン", "👩‍👩‍👧", "🇫🇷", "v2東", "กรุง", "ｖ２"]
+    for words in ["京都", "住んで", "울에", "ーメン", "👩‍👩‍👧", "🇫🇷", "v2東", "กรุง", "กร", "ุงเ", "ｖ２"]
     {
         assert_eq!(found(words), 1, "{words}");
     }
@@ -212,6 +212,29 @@ fn any_part_of_an_unspaced_text_and_every_emoji_is_found() {
     record_turn(&session, "Cafe\u{301} crème", "…");
     let hit = only_hit(&session, "CAFÉ creme");
     assert_eq!(&hit.snippet[hit.matches[0].clone()], "Cafe\u{301}");
+    // A part of a character is shown as the whole of it.
+    let hit = only_hit(&session, "กร");
+    assert_eq!(&hit.snippet[hit.matches[0].clone()], "กรุ");
+}
+
+#[test]
+fn what_people_leave_out_when_they_search_makes_no_difference() {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("s1").open().unwrap();
+    for (said, asked) in [
+        ("Große Straße 7", "STRASSE"),
+        ("قَرَأَ كِتَابًا", "كتابا"),
+        ("שָׁלוֹם עולם", "שלום"),
+        ("an extra\u{ad}ordinary day", "extraordinary"),
+        ("zero\u{200b}width", "ZEROWIDTH"),
+        ("word\u{2060}joiner", "wordjoin*"),
+        ("نمی\u{200c}دانم", "نمیدانم"),
+    ] {
+        record_turn(&session, said, "…");
+        only_hit(&session, asked);
+        // And the other way round.
+        only_hit(&session, said);
+    }
 }
 
 #[test]

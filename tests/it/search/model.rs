@@ -12,8 +12,20 @@ use crate::support::Disk;
 
 const SESSIONS: [&str; 5] = ["s0", "s1", "s2", "s3", "s4"];
 const USERS: [Option<&str>; 3] = [None, Some("alice"), Some("bob")];
-const WORDS: [&str; 7] = ["tea", "milk", "green", "東京", "京都", "Café", "👍"];
-const QUERIES: [&str; 10] = [
+const WORDS: [&str; 11] = [
+    "tea",
+    "milk",
+    "green",
+    "東京",
+    "京都",
+    "Café",
+    "👍",
+    "Straße",
+    "กรุง",
+    "כָּתַב",
+    "soft\u{ad}ware",
+];
+const QUERIES: [&str; 15] = [
     "tea",
     "green tea",
     "\"green tea\"",
@@ -24,6 +36,11 @@ const QUERIES: [&str; 10] = [
     "cafe",
     "gre*",
     "👍 tea",
+    "STRASSE",
+    "กร",
+    "כתב",
+    "software",
+    "รุงกร",
 ];
 
 #[derive(Debug, Clone)]
@@ -66,13 +83,17 @@ fn ops() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// The words of a text, as a test would cut it: between spaces, and ideographs apart.
+/// The words of a text, as a test would cut it: between spaces, ideographs and what is
+/// Thai apart, without what people leave out.
 fn tokens(text: &str) -> Vec<String> {
     let cut = |word: &str| -> Vec<String> {
-        if word.chars().all(|c| ('一'..='龥').contains(&c)) {
+        let is_cut = |c: char| ('一'..='龥').contains(&c) || ('\u{e01}'..='\u{e4e}').contains(&c);
+        if word.chars().all(is_cut) {
             return word.chars().map(String::from).collect();
         }
-        vec![word.to_lowercase().replace('é', "e")]
+        let is_left_out = |c: char| c == '\u{ad}' || ('\u{5b0}'..='\u{5bc}').contains(&c);
+        let word = word.to_lowercase().replace('é', "e").replace('ß', "ss");
+        vec![word.replace(is_left_out, "")]
     };
     text.split_whitespace().flat_map(cut).collect()
 }
