@@ -16,7 +16,7 @@ use super::feed::{self, Before, Feed, SearchProgress, mark_of};
 use super::schema::Fields;
 use super::store::{Reached, Store};
 use crate::codec::Frame;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::id::Digest;
 use crate::limits::{SEARCH_TAIL_EVENTS, SEARCH_TAIL_WRITER_BYTES, SEARCH_WRITER_BYTES};
 use crate::log::{Log, key};
@@ -180,14 +180,15 @@ impl SearchIndex {
         }
         self.discard(state)?;
         if let Some(folder) = &self.folder {
-            fs::create_dir_all(folder).map_err(Error::io)?;
+            fs::create_dir_all(folder).map_err(Error::io).with_context(|| place(folder))?;
             // What is being erased may be read once more.
             if state.erasing > 0 {
                 write_mark(folder)?;
             }
         }
         state.store = Some(match &self.folder {
-            Some(folder) => Store::create(&folder.join(INDEX_FOLDER), &self.log_id)?,
+            Some(folder) => Store::create(&folder.join(INDEX_FOLDER), &self.log_id)
+                .with_context(|| place(folder))?,
             None => Store::in_memory(Reached::nothing(&self.log_id), SEARCH_WRITER_BYTES)?,
         });
         Ok(())
@@ -309,28 +310,36 @@ fn no_index() -> Error {
     Error::io(std::io::Error::other("it is not open")).context("search index")
 }
 
+/// The folder as an error names it: what is wrong with it has to be put right there.
+fn place(folder: &Path) -> String {
+    folder.display().to_string()
+}
+
 fn write_mark(folder: &Path) -> Result<()> {
     let write = || {
         File::create(folder.join(ERASING_FILE))?.sync_all()?;
         File::open(folder)?.sync_all()
     };
-    write().map_err(Error::io)
+    write().map_err(Error::io).with_context(|| place(folder))
 }
 
 fn remove_mark(folder: &Path) -> Result<()> {
     match fs::remove_file(folder.join(ERASING_FILE)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io(error).context(place(folder)))
+        }
         _ => Ok(()),
     }
 }
 
 /// Removes the index from its folder, for good: the mark of an erasure, which stays, may go next.
 fn remove_files(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder.join(INDEX_FOLDER)) {
+    let removed = match fs::remove_dir_all(folder.join(INDEX_FOLDER)) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::io(error)),
-        Ok(()) => File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io),
-    }
+        Err(error) => Err(error),
+        Ok(()) => File::open(folder).and_then(|folder| folder.sync_all()),
+    };
+    removed.map_err(Error::io).with_context(|| place(folder))
 }
 
 /// Removes the folder, the mark of an erasure last: while it is there, words may be.
@@ -339,5 +348,5 @@ fn remove_folder(folder: &Path) -> Result<()> {
         return Ok(());
     }
     remove_files(folder)?;
-    fs::remove_dir_all(folder).map_err(Error::io)
+    fs::remove_dir_all(folder).map_err(Error::io).with_context(|| place(folder))
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sessionlog::{
-    Access, Engine, KeepRuns, Message, Metrics, OlderRuns, Point, Policy, SearchQuery, StaticKey,
-    limits,
+    Access, Engine, ErrorKind, KeepRuns, Message, Metrics, OlderRuns, Point, Policy, SearchQuery,
+    StaticKey, limits,
 };
 
 use super::{only_hit, places, sessions_with, summary, user};
@@ -200,6 +200,26 @@ fn an_index_that_is_gone_damaged_or_of_another_log_is_made_anew() {
     fs::remove_dir_all(&index).unwrap();
     copy(&index_of(&other), &index);
     assert_eq!(places(&disk.open(), &query), found);
+}
+
+#[test]
+fn a_file_in_the_place_of_the_index_is_named() {
+    let disk = Disk::new();
+    let engine = disk.open();
+    let session = engine.session("s1").open().unwrap();
+    record_turn(&session, "green tea", "yes");
+    fs::write(index_of(&disk), "notes").unwrap();
+    let path = index_of(&disk).display().to_string();
+    let erased = session.erase_message(3, None).map(drop);
+    for failed in [session.search("tea").map(drop), engine.index_search(&mut |_| ()), erased] {
+        let error = failed.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Io { .. }), "{error:?}");
+        assert!(error.to_string().contains(&path), "{error}");
+    }
+    // Nothing of it was touched, and without it all is well.
+    assert_eq!(fs::read(index_of(&disk)).unwrap(), b"notes");
+    fs::remove_file(index_of(&disk)).unwrap();
+    only_hit(&session, "tea");
 }
 
 #[test]
