@@ -71,8 +71,8 @@ pub enum ContextChange {
 }
 
 impl Session {
-    /// The manifests of all model calls that were recorded and count, oldest first. Reads the
-    /// whole session.
+    /// The manifests of all model calls that were recorded and count, oldest first: not of those
+    /// that a rewind left behind. Reads the whole session.
     pub fn recorded_contexts(&self) -> Result<Vec<RecordedContext>> {
         let read = || {
             let (lineage, head) = self.head()?;
@@ -83,7 +83,8 @@ impl Session {
     }
 
     /// Those of one run, [`Point::run`] or [`Point::run_id`], oldest first: one for each model
-    /// call that was recorded. Reads the run.
+    /// call that was recorded, whether it counts or not. What the calls of a run saw can still be
+    /// asked after a rewind has left it behind, by the run's id. Reads the run.
     #[expect(clippy::needless_pass_by_value, reason = "a point reads best where it stands")]
     pub fn recorded_contexts_of(&self, run: Point) -> Result<Vec<RecordedContext>> {
         let read = || {
@@ -97,7 +98,7 @@ impl Session {
         read().with_context(|| self.place())
     }
 
-    /// The manifest at a seq.
+    /// The manifest at a seq, whether it counts or not.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) where there is none.

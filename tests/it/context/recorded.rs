@@ -63,6 +63,37 @@ fn what_every_call_of_a_run_saw_is_told_later() {
 }
 
 #[test]
+fn what_a_rewind_left_behind_is_told_by_its_run_and_not_among_what_counts() {
+    let (engine, session) = session();
+    let first = recorded_turn(&session, "first");
+    let second = recorded_turn(&session, "second");
+    let behind = session.at(Point::Head).unwrap().runs().unwrap()[1].started.run_id.clone();
+    session.rewind(Point::run(1)).unwrap().wait().unwrap();
+    let third = recorded_turn(&session, "third");
+    let seqs = |calls: Vec<sessionlog::RecordedContext>| -> Vec<u64> {
+        calls.iter().map(sessionlog::RecordedContext::seq).collect()
+    };
+    assert_eq!(seqs(session.recorded_contexts().unwrap()), [first, third]);
+    // The number is that of the run that counts, the id is that of one run for ever.
+    assert_eq!(seqs(session.recorded_contexts_of(Point::run(2)).unwrap()), [third]);
+    let calls = session.recorded_contexts_of(Point::run_id(&behind)).unwrap();
+    assert!(calls[0].rebuild_with(&[]).unwrap().is_exact());
+    assert_eq!(seqs(calls), [second]);
+    assert_eq!(session.recorded_context(second).unwrap().seq(), second);
+
+    // Of a run that the rewind cut in two, the calls behind the cut do not count.
+    let run = session.start_run().unwrap();
+    run.push(Message::user("fourth")).unwrap();
+    let call = || run.context().build().unwrap().record(&run).unwrap().wait().unwrap().last_seq;
+    let (kept, cut) = (call(), call());
+    let id = run.id().to_owned();
+    session.rewind(Point::seq(kept)).unwrap().wait().unwrap();
+    assert_eq!(seqs(session.recorded_contexts().unwrap()), [first, third, kept]);
+    assert_eq!(seqs(session.recorded_contexts_of(Point::run_id(id)).unwrap()), [kept, cut]);
+    assert_sound(&engine);
+}
+
+#[test]
 fn instructions_are_stored_once() {
     let (_engine, session) = session();
     let text = recorded_turn(&session, "first");
