@@ -145,12 +145,14 @@ pub const MEMORIES_MAX: usize = 2_000;
 /// Sessions on one page of a listing.
 pub const LIST_PAGE_MAX: usize = 1_000;
 
-/// Bytes that a tool of `SessionTools` answers a model with. What is over it is left out and
-/// counted.
-pub const TOOL_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes that a tool of `SessionTools` answers a model with: some three thousand tokens, because an
+/// answer is a part of the run under way, which no budget cuts, and a model calls several at once.
+/// What is over it is left out and counted.
+pub const TOOL_ANSWER_BYTES_MAX: usize = 12 * 1024;
 
-/// Characters of one message, of a call's arguments or of its result in such an answer.
-pub const TOOL_TEXT_CHARS_MAX: usize = 4_000;
+/// Characters of one message, of a call's arguments or of its result in such an answer: one
+/// message or call always has room in it.
+pub const TOOL_TEXT_CHARS_MAX: usize = 1_500;
 
 /// Messages that such a tool reads of a session.
 pub const TOOL_MESSAGES_MAX: usize = 1_000;
@@ -313,6 +315,8 @@ const _: () = {
     assert!(EVENT_BYTES_MAX <= COMMIT_BYTES_MAX);
     assert!(EVENT_BYTES_MAX / CHUNK_BYTES_MAX < u16::MAX as usize);
     assert!(SNAPSHOT_EVENTS > 1);
+    // A call's arguments and its result, of the widest characters.
+    assert!(2 * 4 * TOOL_TEXT_CHARS_MAX < TOOL_ANSWER_BYTES_MAX);
     // A tail that a group has changed must still be at hand when the group is written.
     assert!(GROUP_APPENDS_MAX < TAIL_CACHE_SESSIONS_MAX / 2);
     // One group must not push out of the count what it has just added to it.

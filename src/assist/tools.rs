@@ -20,6 +20,8 @@ use crate::replay::Point;
 #[cfg(feature = "search")]
 use crate::{limits::SEARCH_SESSIONS_MAX, search::SearchQuery};
 
+/// Messages that are told where the model does not say how many.
+const MESSAGES_DEFAULT: usize = 20;
 /// Past sessions that are listed where the model does not say how many: as in Agno.
 const SESSIONS_DEFAULT: usize = 20;
 /// Runs at the beginning of a past session that are shown of it, and characters of each side.
@@ -143,7 +145,7 @@ impl SessionTools {
             define(
                 "get_chat_history",
                 "What user and assistant said in this session, oldest first, as JSON.",
-                &json!({"num_chats": integer("Only the last so many messages.")}),
+                &json!({"num_chats": integer("How many of the last messages; 20 unless given.")}),
                 &[],
             ),
             define(
@@ -216,7 +218,7 @@ impl SessionTools {
     }
 
     fn chat_history(&self, asked: &ChatHistory) -> Result<String, Trouble> {
-        let count = asked.num_chats.unwrap_or(TOOL_MESSAGES_MAX).min(TOOL_MESSAGES_MAX);
+        let count = asked.num_chats.unwrap_or(MESSAGES_DEFAULT).min(TOOL_MESSAGES_MAX);
         let said = said(&self.session, Bound::Messages(count))?;
         Ok(last_that_fit(&said))
     }

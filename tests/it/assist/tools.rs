@@ -188,12 +188,53 @@ fn an_answer_is_bounded_and_says_what_it_leaves_out() {
     for turn in 0..60 {
         record_turn(&session, &format!("question {turn}"), &"word ".repeat(2_000));
     }
-    let answer = execute(&session, "get_chat_history", &json!({}));
+    let answer = execute(&session, "get_chat_history", &json!({"num_chats": 120}));
     assert!(answer.content.len() <= limits::TOOL_ANSWER_BYTES_MAX + 100);
     let told: Value = serde_json::from_str(&answer.content).unwrap();
     let shown = told["shown"].as_array().unwrap();
     assert_eq!(told["left_out_for_length"].as_u64().unwrap() + shown.len() as u64, 120);
     assert_eq!(shown[shown.len() - 2]["content"], "question 59");
+}
+
+#[test]
+fn the_history_is_of_the_last_messages_unless_the_model_wants_more() {
+    let session = Engine::in_memory().unwrap().session("s").open().unwrap();
+    for turn in 0..30 {
+        record_turn(&session, &format!("question {turn}"), "answer");
+    }
+    let last = told(&session, "get_chat_history", &json!({}));
+    assert_eq!((last.as_array().unwrap().len(), &last[0]["content"]), (20, &json!("question 20")));
+    let more = told(&session, "get_chat_history", &json!({"num_chats": 50}));
+    assert_eq!(more.as_array().unwrap().len(), 50);
+}
+
+#[test]
+fn a_context_has_room_for_what_two_calls_at_once_answer_in_a_long_session() {
+    let session = Engine::in_memory().unwrap().session("s").open().unwrap();
+    for turn in 0..100 {
+        let words = format!("{turn} {}", "as one says in a chat ".repeat(30));
+        session
+            .record_run([Message::user(&words), Message::assistant(&words)], Metrics::default())
+            .unwrap();
+    }
+    let tools = session.tools();
+    for arguments in ["{}", r#"{"num_chats":1000}"#] {
+        let run = session.start_run().unwrap();
+        run.push(Message::user("What did I say at first?")).unwrap();
+        let calls = Message::assistant("")
+            .with_call("c1", "get_chat_history", arguments)
+            .with_call("c2", "get_chat_history", arguments);
+        run.push(calls.clone()).unwrap();
+        for call in &calls.tool_calls {
+            run.push(tools.answer(call).unwrap().unwrap()).unwrap();
+        }
+        // As the README's agent asks for it.
+        let context = run.context().instructions("Be helpful.").tools(&tools.definitions());
+        let context = context.token_budget(16_000).history_after_summary(true);
+        let context = context.add_memories_to_context(true).build().unwrap();
+        assert!(context.tokens() <= 16_000);
+        run.complete(Metrics::default()).unwrap().wait().unwrap();
+    }
 }
 
 proptest! {
