@@ -18,7 +18,7 @@ use crate::model::ToolDefinition;
 use crate::projection::SessionView;
 use crate::replay::Point;
 #[cfg(feature = "search")]
-use crate::{limits::SEARCH_SESSIONS_MAX, search::SearchQuery};
+use crate::search::SearchQuery;
 
 /// Messages that are told where the model does not say how many.
 const MESSAGES_DEFAULT: usize = 20;
@@ -280,24 +280,13 @@ impl SessionTools {
     /// said.
     #[cfg(feature = "search")]
     fn saying(&self, words: &str, count: usize) -> Result<Vec<Said>, Trouble> {
-        let reach = self.reach()?;
-        let mut left = self.newest(SEARCH_SESSIONS_MAX)?;
+        let query = SearchQuery::new(self.reach()?, words).limit(TOOL_HITS_MAX);
         let mut found: Vec<Said> = Vec::new();
         // Again without the sessions that were found: one that says much hides no other.
-        while found.len() < count && !left.is_empty() {
-            let query = SearchQuery::new(reach.clone(), words).sessions(&left).limit(TOOL_HITS_MAX);
-            let hits = match self.engine().search(&query) {
-                // One of them went meanwhile.
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => {
-                    let before = left.len();
-                    left.retain(|id| matches!(self.open(id), Ok(Ok(_))));
-                    if left.len() == before {
-                        break;
-                    }
-                    continue;
-                }
-                page => page.map_err(misuse)?.hits,
-            };
+        while found.len() < count {
+            let known = found.iter().map(|(session_id, _)| session_id.as_str());
+            let query = query.clone().without_sessions(known.chain([self.session.id()]));
+            let hits = self.engine().search(&query).map_err(misuse)?.hits;
             if hits.is_empty() {
                 break;
             }
@@ -309,7 +298,6 @@ impl SessionTools {
                     None => found.push((hit.session_id, Some(vec![shown]))),
                 }
             }
-            left.retain(|id| found.iter().all(|(session_id, _)| session_id != id));
         }
         found.truncate(count);
         Ok(found)

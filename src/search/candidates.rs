@@ -47,12 +47,14 @@ pub(super) struct Candidates<'a> {
 }
 
 impl<'a> Candidates<'a> {
-    /// `streams` are those that hold the sessions that are searched; `None` for all.
+    /// `streams` are those that hold the sessions that are searched; `None` for all. `without` are
+    /// streams that hold none of them.
     pub(super) fn new(
         searching: &'a Searching<'a>,
         request: &SearchQuery,
         wanted: &Wanted,
         streams: Option<&[Digest]>,
+        without: &[Digest],
     ) -> Result<Self> {
         let fields = searching.fields;
         let owner = match request.reach() {
@@ -73,6 +75,10 @@ impl<'a> Candidates<'a> {
                 clauses
                     .extend(wanted_queries(&fields, phrase).map(|query| (Occur::MustNot, query)));
             }
+        }
+        if !without.is_empty() {
+            let terms = without.iter().map(|stream| schema::stream_term(&fields, *stream));
+            clauses.push((Occur::MustNot, Box::new(TermSetQuery::new(terms))));
         }
         let filters = filters(&fields, request, owner.as_ref(), streams);
         clauses.extend(filters.into_iter().map(|filter| (Occur::Must, unscored(filter))));

@@ -26,6 +26,7 @@ pub(super) struct Checker<'a> {
     wanted: &'a Wanted,
     /// Which sessions are searched; `None` for all.
     sessions: Option<HashSet<Digest>>,
+    without: HashSet<Digest>,
     seen: HashMap<Digest, Option<Subject>>,
     /// Sessions whose name is among the hits: one that was given twice is one name.
     named: HashSet<Digest>,
@@ -62,7 +63,8 @@ impl<'a> Checker<'a> {
     ) -> Self {
         let (seen, named) = (HashMap::new(), HashSet::new());
         let access = request.reach();
-        Self { log, published, request, access, wanted, sessions, seen, named }
+        let without = request.without.iter().map(|id| Digest::of_session(id)).collect();
+        Self { log, published, request, access, wanted, sessions, without, seen, named }
     }
 
     /// The hit that a candidate is, if it is one. What cannot be read is none.
@@ -146,6 +148,9 @@ impl<'a> Checker<'a> {
         said: &Said,
     ) -> Result<bool> {
         if self.sessions.as_ref().is_some_and(|sessions| !sessions.contains(&session)) {
+            return Ok(false);
+        }
+        if self.without.contains(&session) {
             return Ok(false);
         }
         if !self.seen.contains_key(&session) {

@@ -31,7 +31,7 @@ use crate::catalog::{self, SessionQuery};
 use crate::error::{Context, Error, Result};
 use crate::id::Digest;
 use crate::index::Entry;
-use crate::log::Log;
+use crate::log::{Log, Order, PageLimit, key};
 use crate::stream;
 
 /// Candidates that are asked for at first, beyond the hits that are wanted.
@@ -51,7 +51,8 @@ pub(crate) fn search(
     let sessions = sessions(log, request, published)?;
     let streams = sessions.as_ref().map(|sessions| streams(log, sessions)).transpose()?;
     let searching = index.searching(log, published)?;
-    let candidates = Candidates::new(&searching, request, &wanted, streams.as_deref())?;
+    let without = unshared(log, &request.without)?;
+    let candidates = Candidates::new(&searching, request, &wanted, streams.as_deref(), &without)?;
     let mut checker = Checker::new(log, published, request, &wanted, sessions);
     let mut page = SearchPage { hits: Vec::new(), has_more: false };
     let mut looked_at = 0;
@@ -130,6 +131,18 @@ fn streams(log: &Arc<dyn Log>, sessions: &HashSet<Digest>) -> Result<Vec<Digest>
         }
     }
     Ok(streams.into_iter().collect())
+}
+
+/// Of sessions those whose own streams no other shares: what lies there is said nowhere else.
+fn unshared(log: &Arc<dyn Log>, ids: &[String]) -> Result<Vec<Digest>> {
+    let mut streams = Vec::with_capacity(ids.len());
+    for stream in ids.iter().map(|id| Digest::of_session(id)) {
+        let sharers = key::within(key::Class::Sharer, stream, Order::Ascending);
+        if log.page(&sharers, PageLimit::records(1))?.is_empty() {
+            streams.push(stream);
+        }
+    }
+    Ok(streams)
 }
 
 /// Where the words of a query stand in a text.

@@ -35,6 +35,7 @@ pub struct SearchQuery {
     pub(super) user_id: Option<String>,
     pub(super) words: String,
     pub(super) session_ids: Option<Vec<String>>,
+    pub(super) without: Vec<String>,
     pub(super) num_history_sessions: Option<usize>,
     pub(super) roles: Vec<Role>,
     pub(super) kinds: Vec<SearchKind>,
@@ -51,6 +52,7 @@ impl SearchQuery {
             user_id: None,
             words: words.into(),
             session_ids: None,
+            without: Vec::new(),
             num_history_sessions: None,
             roles: Vec::new(),
             kinds: Vec::new(),
@@ -74,6 +76,13 @@ impl SearchQuery {
     #[must_use]
     pub fn sessions(mut self, ids: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.session_ids = Some(ids.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// None of these sessions. What they share with others is still found there.
+    #[must_use]
+    pub(crate) fn without_sessions<'a>(mut self, ids: impl IntoIterator<Item = &'a str>) -> Self {
+        self.without = ids.into_iter().map(str::to_owned).collect();
         self
     }
 

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use sessionlog::{Engine, Message, Metrics, Session, ToolAnswer, limits};
+use sessionlog::{Engine, Message, Metrics, Point, Session, ToolAnswer, limits};
 
 use crate::support::{record_tool_turn, record_turn};
 
@@ -95,6 +95,34 @@ fn a_session_that_says_much_hides_no_other() {
     let mut found = ids(&found);
     found.sort_unstable();
     assert_eq!(found, ["a2", "a3"]);
+}
+
+#[test]
+fn words_are_found_in_however_old_a_session() {
+    let engine = Engine::in_memory().unwrap();
+    let say = |id: &str, words: &str| {
+        let session = engine.session(id).user("alice").open().unwrap();
+        session.record_run([Message::user(words)], Metrics::default()).unwrap();
+        session
+    };
+    say("oldest", "Where is my parcel?");
+    // More than one search may name.
+    for number in 0..=limits::SEARCH_SESSIONS_MAX {
+        say(&format!("s{number}"), "chat");
+    }
+    let session = say("now", "parcel");
+    let found = told(&session, "search_past_sessions", &json!({"query": "parcel"}));
+    assert_eq!(ids(&found), ["oldest"]);
+}
+
+#[test]
+fn what_a_fork_shares_with_the_session_that_asks_is_told_of_the_fork() {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("s1").user("alice").open().unwrap();
+    record_turn(&session, "Where is my parcel?", "On its way.");
+    session.fork(Point::Head).id("s2").open().unwrap();
+    let found = told(&session, "search_past_sessions", &json!({"query": "parcel"}));
+    assert_eq!(ids(&found), ["s2"]);
 }
 
 #[test]
