@@ -147,15 +147,19 @@ pub const LIST_PAGE_MAX: usize = 1_000;
 
 /// Bytes that a tool of `SessionTools` answers a model with: some three thousand tokens, because an
 /// answer is a part of the run under way, which no budget cuts, and a model calls several at once.
-/// What is over it is left out and counted.
+/// What is over it is left out, and the answer says so.
 pub const TOOL_ANSWER_BYTES_MAX: usize = 12 * 1024;
 
 /// Characters of one message, of a call's arguments or of its result in such an answer: one
 /// message or call always has room in it.
 pub const TOOL_TEXT_CHARS_MAX: usize = 1_500;
 
-/// Messages that such a tool reads of a session.
+/// Messages that such a tool tells of a session.
 pub const TOOL_MESSAGES_MAX: usize = 1_000;
+
+/// Events that such a tool looks back over in a session, whatever a model asks for: a session may
+/// be larger than the memory.
+pub const TOOL_EVENTS_MAX: usize = 4_096;
 
 /// Calls that such a tool tells.
 pub const TOOL_CALLS_MAX: usize = 100;

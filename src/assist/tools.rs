@@ -10,8 +10,8 @@ use crate::engine::{Engine, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::Json;
 use crate::limits::{
-    LIST_PAGE_MAX, TOOL_ANSWER_BYTES_MAX, TOOL_CALLS_MAX, TOOL_MESSAGES_MAX, TOOL_SESSIONS_MAX,
-    TOOL_TEXT_CHARS_MAX,
+    LIST_PAGE_MAX, TOOL_ANSWER_BYTES_MAX, TOOL_CALLS_MAX, TOOL_EVENTS_MAX, TOOL_MESSAGES_MAX,
+    TOOL_SESSIONS_MAX, TOOL_TEXT_CHARS_MAX,
 };
 use crate::message::{Message, Role, ToolCall};
 use crate::model::ToolDefinition;
@@ -24,9 +24,14 @@ use crate::search::SearchQuery;
 const MESSAGES_DEFAULT: usize = 20;
 /// Past sessions that are listed where the model does not say how many: as in Agno.
 const SESSIONS_DEFAULT: usize = 20;
-/// Runs at the beginning of a past session that are shown of it, and characters of each side.
+/// Runs at the beginning of a past session that are shown of it, messages in them, and characters
+/// of each.
 const PREVIEW_RUNS: u64 = 3;
+const PREVIEW_MESSAGES: usize = 8;
 const PREVIEW_CHARS: usize = 200;
+/// Messages that are read at first, and how many times as many where they do not do.
+const REACH_FIRST: usize = 32;
+const REACH_GROWTH: usize = 4;
 /// Messages that are shown of a past session because they hold the words.
 const SAID_SHOWN: usize = 3;
 /// Hits among which the sessions are that a search tells.
@@ -141,16 +146,23 @@ impl SessionTools {
     pub fn definitions(&self) -> Vec<ToolDefinition> {
         let integer = |about: &str| json!({"type": "integer", "minimum": 1, "description": about});
         let text = |about: &str| json!({"type": "string", "description": about});
+        let reach = format!("It looks back over the last {TOOL_EVENTS_MAX} events at most.");
         vec![
             define(
                 "get_chat_history",
-                "What user and assistant said in this session, oldest first, as JSON.",
+                &format!(
+                    "What user and assistant said last in this session, oldest first, as JSON, as \
+                     far as an answer has room. {reach}"
+                ),
                 &json!({"num_chats": integer("How many of the last messages; 20 unless given.")}),
                 &[],
             ),
             define(
                 "get_tool_call_history",
-                "The last tool calls of this session with their results, newest first, as JSON.",
+                &format!(
+                    "The last tool calls of this session with their results, newest first, as \
+                     JSON. {reach}"
+                ),
                 &json!({"num_calls": integer("How many; 3 unless given.")}),
                 &[],
             ),
@@ -167,7 +179,10 @@ impl SessionTools {
             ),
             define(
                 "read_past_session",
-                "What user and assistant said in an earlier session of the same user.",
+                &format!(
+                    "What user and assistant said last in an earlier session of the same user, \
+                     as far as an answer has room. {reach}"
+                ),
                 &json!({
                     "session_id": text("The session, as search_past_sessions names it."),
                     "num_runs": integer("Only the last so many turns."),
@@ -218,26 +233,25 @@ impl SessionTools {
     }
 
     fn chat_history(&self, asked: &ChatHistory) -> Result<String, Trouble> {
-        let count = asked.num_chats.unwrap_or(MESSAGES_DEFAULT).min(TOOL_MESSAGES_MAX);
-        let said = said(&self.session, Bound::Messages(count))?;
-        Ok(last_that_fit(&said))
+        let count = asked.num_chats.unwrap_or(MESSAGES_DEFAULT);
+        Ok(last_said(&self.session, None, count)?)
     }
 
     fn tool_calls(&self, asked: &ToolCallHistory) -> Result<String, Trouble> {
         let wanted = asked.num_calls.unwrap_or(CALLS_DEFAULT).min(TOOL_CALLS_MAX);
-        let mut reach = wanted.saturating_mul(4).max(1);
-        let all = self.session.view()?.message_count;
+        let mut reach = wanted.saturating_mul(REACH_GROWTH).max(1);
+        let there = readable(&self.session)?;
         // Reads further back until there are enough, so a long session costs what is told of it.
         loop {
-            let window = self.session.window().all_statuses().last_messages(reach);
-            let messages = window.media_as_references().messages()?;
+            let window = self.session.window().all_statuses().looking_back(TOOL_EVENTS_MAX);
+            let messages = window.last_messages(reach).media_as_references().messages()?;
             let mut calls = calls_with_results(&messages);
-            if calls.len() >= wanted || reach as u64 >= all {
+            if calls.len() >= wanted || reach >= there {
                 calls.reverse();
                 calls.truncate(wanted);
                 return Ok(first_that_fit(&calls));
             }
-            reach = reach.saturating_mul(4);
+            reach = reach.saturating_mul(REACH_GROWTH);
         }
     }
 
@@ -248,11 +262,17 @@ impl SessionTools {
             Some(words) => self.saying(words, count)?,
             None => self.newest(count)?.into_iter().map(|id| (id, None)).collect(),
         };
-        let mut told = Vec::new();
+        let (mut shown, mut left, mut room) = (Vec::new(), found.len(), TOOL_ANSWER_BYTES_MAX);
         for (session_id, said) in found {
-            told.extend(self.preview(&session_id, said)?);
+            let preview = self.preview(&session_id, said)?;
+            // Those that have no room are not read.
+            if preview.as_ref().is_some_and(|preview| !fits(&mut room, &preview.to_string())) {
+                break;
+            }
+            shown.extend(preview);
+            left -= 1;
         }
-        Ok(first_that_fit(&told))
+        Ok(told(&shown, left))
     }
 
     /// The owner's other sessions in which anything was said, the newest first.
@@ -326,9 +346,10 @@ impl SessionTools {
             runs => Point::run(PREVIEW_RUNS.min(runs)),
         };
         let at = session.at(point)?;
-        let messages = at.window().all_runs().all_statuses().media_as_references().messages()?;
-        let begins: Vec<Value> =
-            messages.iter().filter_map(|message| line(message, PREVIEW_CHARS)).collect();
+        let window = at.window().all_runs().all_statuses().looking_back(TOOL_EVENTS_MAX);
+        let messages = window.media_as_references().messages()?;
+        let lines = messages.iter().filter_map(|message| line(message, PREVIEW_CHARS));
+        let begins: Vec<Value> = lines.take(PREVIEW_MESSAGES).collect();
         let mut shown = json!({
             "session_id": view.session_id,
             "session_name": view.name,
@@ -346,8 +367,7 @@ impl SessionTools {
         let session = self.open(&asked.session_id)?.map_err(|Gone| {
             Misuse(format!("there is no past session {:?} of this user", asked.session_id))
         })?;
-        let bound = asked.num_runs.map_or(Bound::Messages(TOOL_MESSAGES_MAX), Bound::Runs);
-        Ok(last_that_fit(&said(&session, bound)?))
+        Ok(last_said(&session, asked.num_runs, TOOL_MESSAGES_MAX)?)
     }
 
     fn update_state(&self, asked: StateUpdate) -> Result<String, Trouble> {
@@ -403,13 +423,6 @@ fn misuse(error: Error) -> Trouble {
 /// There is no such session within reach.
 struct Gone;
 
-/// How much of a session is read.
-#[derive(Clone, Copy)]
-enum Bound {
-    Messages(usize),
-    Runs(usize),
-}
-
 fn define(name: &str, description: &str, members: &Value, required: &[&str]) -> ToolDefinition {
     let schema = json!({
         "type": "object",
@@ -438,7 +451,7 @@ fn parse<T: for<'a> Deserialize<'a>>(arguments: &str) -> Result<T, Trouble> {
 #[cfg(not(feature = "search"))]
 fn saying(session: &Session, words: &str) -> Result<Vec<Value>> {
     let words: Vec<String> = words.split_whitespace().map(str::to_lowercase).collect();
-    let mut found = said(session, Bound::Messages(TOOL_MESSAGES_MAX))?;
+    let mut found = said(session, None, TOOL_MESSAGES_MAX)?;
     found.retain(|line| {
         let text = line.get("content").and_then(Value::as_str).unwrap_or_default().to_lowercase();
         words.iter().all(|word| text.contains(word))
@@ -448,15 +461,36 @@ fn saying(session: &Session, words: &str) -> Result<Vec<Value>> {
     Ok(found)
 }
 
-/// What user and assistant said, in runs of any status.
-fn said(session: &Session, bound: Bound) -> Result<Vec<Value>> {
+/// What user and assistant said last: no more messages than are asked for and than an answer has
+/// room for. Reads further back until there are, so it costs what is told and not what is there.
+fn last_said(session: &Session, runs: Option<usize>, count: usize) -> Result<String> {
+    let count = count.min(TOOL_MESSAGES_MAX);
+    let there = readable(session)?;
+    let mut reach = count.min(REACH_FIRST);
+    loop {
+        let mut lines = said(session, runs, reach)?;
+        let bytes: usize = lines.iter().map(|line| line.to_string().len() + 1).sum();
+        if lines.len() >= count || bytes > TOOL_ANSWER_BYTES_MAX || reach >= there {
+            lines.drain(..lines.len().saturating_sub(count));
+            return Ok(last_that_fit(&lines));
+        }
+        reach = reach.saturating_mul(REACH_GROWTH);
+    }
+}
+
+/// What user and assistant said in the last messages, in runs of any status.
+fn said(session: &Session, runs: Option<usize>, messages: usize) -> Result<Vec<Value>> {
     let window = session.window().all_statuses().skip_role(Role::Tool).skip_role(Role::System);
-    let window = match bound {
-        Bound::Messages(count) => window.last_messages(count),
-        Bound::Runs(count) => window.runs(count),
-    };
+    let window = window.looking_back(TOOL_EVENTS_MAX).last_messages(messages);
+    let window = if let Some(runs) = runs { window.runs(runs) } else { window };
     let messages = window.media_as_references().messages()?;
     Ok(messages.iter().filter_map(|message| line(message, TOOL_TEXT_CHARS_MAX)).collect())
+}
+
+/// How many messages of a session there are to be read.
+fn readable(session: &Session) -> Result<usize> {
+    let all = usize::try_from(session.view()?.message_count).unwrap_or(usize::MAX);
+    Ok(all.min(TOOL_EVENTS_MAX))
 }
 
 fn line(message: &Message, chars_max: usize) -> Option<Value> {
@@ -497,12 +531,16 @@ fn first_that_fit(list: &[Value]) -> String {
     told(list.get(..fit).unwrap_or_default(), list.len() - fit)
 }
 
-/// As many as a model can be told, from the back.
+/// As many as a model can be told, from the back. Nobody counted what is before them.
 fn last_that_fit(list: &[Value]) -> String {
     let mut room = TOOL_ANSWER_BYTES_MAX;
     let back = list.iter().rev().map(Value::to_string);
     let fit = back.take_while(|text| fits(&mut room, text)).count();
-    told(list.get(list.len() - fit..).unwrap_or_default(), list.len() - fit)
+    let shown = list.get(list.len() - fit..).unwrap_or_default();
+    if fit == list.len() {
+        return Value::from(shown).to_string();
+    }
+    json!({"shown": shown, "older_left_out_for_length": true}).to_string()
 }
 
 fn fits(room: &mut usize, text: &str) -> bool {

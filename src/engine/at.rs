@@ -222,6 +222,12 @@ impl SessionWindow {
         self
     }
 
+    /// Reads no more than so many events back, whatever else is asked for.
+    pub(crate) fn looking_back(mut self, events: usize) -> Self {
+        self.window.events = Some(events);
+        self
+    }
+
     /// No message of this role.
     pub fn skip_role(mut self, role: Role) -> Self {
         self.window.skip_roles.insert(role);

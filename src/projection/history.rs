@@ -22,6 +22,8 @@ pub(crate) struct Window {
     pub(crate) include_history: bool,
     /// A run that is not history: the one under way.
     pub(crate) without_run: Option<String>,
+    /// How many events back it is read. Of a run that begins before them it has the end.
+    pub(crate) events: Option<usize>,
 }
 
 /// The messages of a window, each with its seq, as they were stored.
@@ -83,6 +85,7 @@ impl Default for Window {
             include_member_runs: false,
             include_history: false,
             without_run: None,
+            events: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The window, read from the end: its cost follows the window, not the session.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -93,8 +94,12 @@ fn last_runs(
     if window.runs_max() == Some(0) || window.messages == Some(0) {
         return Ok(runs);
     }
-    for event in EventsBack::new(log, lineage, last_seq) {
+    for (at, event) in EventsBack::new(log, lineage, last_seq).enumerate() {
         let event = event?;
+        if window.events.is_some_and(|events| at >= events) {
+            runs.extend(begun_before(log, lineage, last_seq, pending)?);
+            break;
+        }
         if event.run.is_none() {
             continue;
         }
@@ -123,6 +128,26 @@ fn last_runs(
     }
     runs.reverse();
     Ok(runs)
+}
+
+/// Runs of which only the events of their end were read, the one that began last first.
+fn begun_before(
+    log: &Arc<dyn Log>,
+    lineage: &Lineage,
+    last_seq: u64,
+    pending: HashMap<Digest, Vec<Event>>,
+) -> Result<Vec<RunView>> {
+    let mut timeline = Timeline::at(&**log, lineage, last_seq);
+    let mut runs = Vec::with_capacity(pending.len());
+    for (run, mut events) in pending {
+        let Some(record) = RunRecord::load(&**log, lineage, &mut timeline, run)? else { continue };
+        let first_seq = record.first_seq;
+        let start = LiveEvents::between(log, lineage, first_seq, first_seq)?.next().transpose()?;
+        events.extend(start);
+        runs.extend(fold(&events).map(|run| (first_seq, run)));
+    }
+    runs.sort_by_key(|(first_seq, _)| Reverse(*first_seq));
+    Ok(runs.into_iter().map(|(_, run)| run).collect())
 }
 
 /// One run from its events, last first.

@@ -220,7 +220,7 @@ fn an_answer_is_bounded_and_says_what_it_leaves_out() {
     assert!(answer.content.len() <= limits::TOOL_ANSWER_BYTES_MAX + 100);
     let told: Value = serde_json::from_str(&answer.content).unwrap();
     let shown = told["shown"].as_array().unwrap();
-    assert_eq!(told["left_out_for_length"].as_u64().unwrap() + shown.len() as u64, 120);
+    assert!((1..120).contains(&shown.len()) && told["older_left_out_for_length"] == true);
     assert_eq!(shown[shown.len() - 2]["content"], "question 59");
 }
 
@@ -263,6 +263,47 @@ fn a_context_has_room_for_what_two_calls_at_once_answer_in_a_long_session() {
         assert!(context.tokens() <= 16_000);
         run.complete(Metrics::default()).unwrap().wait().unwrap();
     }
+}
+
+#[test]
+fn a_list_of_past_sessions_counts_those_that_have_no_room() {
+    let engine = Engine::in_memory().unwrap();
+    for number in 0..40 {
+        let session = engine.session(format!("s{number}")).user("alice").open().unwrap();
+        // A run that goes on and on leaves room for the sessions behind it.
+        let words = (0..60).map(|_| Message::assistant("word ".repeat(40)));
+        let messages = [Message::user("Hello")].into_iter().chain(words);
+        session.record_run(messages, Metrics::default()).unwrap();
+    }
+    let session = engine.session("now").user("alice").open().unwrap();
+    let told = told(&session, "search_past_sessions", &json!({"num_sessions": 30}));
+    let shown = told["shown"].as_array().unwrap();
+    assert!(shown.len() > 3, "{}", shown.len());
+    assert_eq!(told["left_out_for_length"].as_u64().unwrap() + shown.len() as u64, 30);
+    assert_eq!(shown[0]["begins"][0]["content"], "Hello");
+}
+
+#[test]
+fn of_a_session_without_end_only_the_end_is_read() {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("long").user("alice").open().unwrap();
+    record_tool_turn(&session, "call_1");
+    // The run under way alone is longer than what is looked through.
+    let run = session.start_run().unwrap();
+    let words = |number: usize| Message::user(format!("word {number}"));
+    run.push_all((0..limits::TOOL_EVENTS_MAX + 10).map(words)).unwrap().wait().unwrap();
+    let last = format!("word {}", limits::TOOL_EVENTS_MAX + 9);
+    assert_eq!(told(&session, "get_tool_call_history", &json!({"num_calls": 100})), json!([]));
+    let other = engine.session("now").user("alice").open().unwrap();
+    for runs in
+        [json!({"session_id": "long"}), json!({"session_id": "long", "num_runs": 1_000_000})]
+    {
+        let told = told(&other, "read_past_session", &runs);
+        let shown = told["shown"].as_array().unwrap();
+        assert_eq!(shown.last().unwrap()["content"], last);
+        assert!(shown.len() > 100 && told["older_left_out_for_length"] == true);
+    }
+    assert_eq!(told(&session, "get_chat_history", &json!({"num_chats": 2}))[1]["content"], last);
 }
 
 proptest! {
