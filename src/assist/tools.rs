@@ -8,7 +8,7 @@ use crate::catalog::{SessionQuery, SortBy, SortOrder};
 use crate::commit::Ticket;
 use crate::engine::{Engine, Session};
 use crate::error::{Error, ErrorKind, Result};
-use crate::json::Json;
+use crate::json::{Field, Json};
 use crate::limits::{
     LIST_PAGE_MAX, TOOL_ANSWER_BYTES_MAX, TOOL_CALLS_MAX, TOOL_EVENTS_MAX, TOOL_MESSAGES_MAX,
     TOOL_SESSIONS_MAX, TOOL_TEXT_CHARS_MAX,
@@ -209,7 +209,15 @@ impl SessionTools {
     pub fn answer(&self, call: &ToolCall) -> Result<Option<Message>> {
         let answer = self.execute(&call.name, &call.arguments)?;
         let id = call.id.clone().unwrap_or_default();
-        Ok(answer.map(|answer| Message::tool(id, answer.content)))
+        Ok(answer.map(|answer| {
+            let mut message = Message::tool(id, answer.content);
+            if answer.is_error {
+                // As Anthropic's requests have it; OpenAI's know of no such thing.
+                let (name, value) = (String::from("is_error"), Json::from(json!(true)));
+                message.extra.push(Field { name, value });
+            }
+            message
+        }))
     }
 
     /// Does what a call by this name with these arguments, a JSON object, asks for. `None` where

@@ -2,9 +2,11 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use sessionlog::{Engine, Message, Metrics, Point, Session, ToolAnswer, limits};
+use sessionlog::{
+    Engine, Message, Metrics, Point, Session, ToolAnswer, limits, to_anthropic, to_openai,
+};
 
-use crate::support::{record_tool_turn, record_turn};
+use crate::support::{assert_sendable, record_tool_turn, record_turn};
 
 fn execute(session: &Session, name: &str, arguments: &Value) -> ToolAnswer {
     session.tools().execute(name, &arguments.to_string()).unwrap().unwrap()
@@ -208,6 +210,20 @@ fn what_a_model_gets_wrong_it_is_told() {
     }
     assert_eq!(session.tools().execute("rm", "{}").unwrap(), None);
     assert!(session.tools().execute("get_chat_history", "null").unwrap().is_some());
+}
+
+#[test]
+fn an_answer_that_is_an_error_goes_to_the_provider_as_one() {
+    let session = engine().session("a1").user("alice").open().unwrap();
+    for (arguments, is_error) in [("{}", None), (r#"{"chats":1}"#, Some(true))] {
+        let call = Message::assistant("").with_call("c", "get_chat_history", arguments);
+        let answer = session.tools().answer(&call.tool_calls[0]).unwrap().unwrap();
+        let prompt = [Message::user("q"), call, answer];
+        assert_sendable(&prompt);
+        let result = &to_anthropic(&prompt).messages[2]["content"][0];
+        assert_eq!(result.get("is_error").and_then(Value::as_bool), is_error, "{result}");
+        assert_eq!(to_openai(&prompt)[2].get("is_error"), None);
+    }
 }
 
 #[test]
