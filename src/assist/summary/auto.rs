@@ -1,6 +1,6 @@
 //! Summaries by themselves, in the background.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -109,7 +109,7 @@ impl AutoSummaries {
             cancel: cancel.clone(),
             shared: Arc::clone(&shared),
             grown: HashMap::new(),
-            members: HashSet::new(),
+            begun: HashMap::new(),
             clock: 0,
         };
         let thread = std::thread::Builder::new()
@@ -171,8 +171,9 @@ struct Worker {
     cancel: Cancel,
     shared: Arc<Shared>,
     grown: HashMap<Arc<str>, Grown>,
-    /// Runs of team members that are under way.
-    members: HashSet<Digest>,
+    /// The runs that the worker saw begin, by session and run, and whether a run is a part of
+    /// another: what a team member does is no turn of the session.
+    begun: HashMap<(Arc<str>, Digest), bool>,
     clock: u64,
 }
 
@@ -195,10 +196,15 @@ impl Worker {
         let run = there.event.run;
         match &there.event.body {
             EventBody::MessageAdded(added) => self.grow(&there.session_id, 0, said(added)),
-            EventBody::RunStarted(started) if started.parent_run_id.is_some() => {
-                self.members.insert(run);
+            EventBody::RunStarted(started) => {
+                // Of those that are forgotten the log knows.
+                if self.begun.len() >= AUTO_SUMMARY_SESSIONS_MAX {
+                    self.begun.clear();
+                }
+                let key = (Arc::clone(&there.session_id), run);
+                self.begun.insert(key, started.parent_run_id.is_some());
             }
-            EventBody::RunFinished(_) if !self.members.remove(&run) => {
+            EventBody::RunFinished(_) if !self.is_member_run(there) => {
                 if self.grown.contains_key(&there.session_id) {
                     self.grow(&there.session_id, 1, 0);
                 } else {
@@ -214,6 +220,21 @@ impl Worker {
             | EventBody::Deleted(_) => drop(self.grown.remove(&there.session_id)),
             _ => {}
         }
+    }
+
+    /// Whether a run that ended is a part of another.
+    fn is_member_run(&mut self, there: &LoggedEvent) -> bool {
+        let key = (Arc::clone(&there.session_id), there.event.run);
+        if let Some(is_member) = self.begun.remove(&key) {
+            return is_member;
+        }
+        let looked_up = || -> Result<bool> {
+            let session = self.settings.engine.session(&*there.session_id).admin();
+            let at = session.open_existing()?.at(Point::Seq(there.event.seq))?;
+            at.is_member_run(there.event.run)
+        };
+        // What cannot be read is told where the session is looked at.
+        looked_up().unwrap_or(false)
     }
 
     /// Adds to what is known of a session. What is not known yet is looked up when a run ends.
@@ -285,10 +306,6 @@ impl Worker {
         seen.sort_unstable();
         let median = seen.get(seen.len() / 2).copied().unwrap_or_default();
         self.grown.retain(|_, grown| grown.seen >= median);
-        // A run whose end was never seen is not known to be a member's any more.
-        if self.members.len() > AUTO_SUMMARY_SESSIONS_MAX {
-            self.members.clear();
-        }
     }
 
     fn summarize_if_due(&mut self, session_id: &Arc<str>) {

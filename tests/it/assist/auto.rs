@@ -55,6 +55,39 @@ fn a_session_is_summarized_after_so_many_runs_and_others_are_not() {
 }
 
 #[test]
+fn a_members_run_hides_no_run_of_that_id_in_another_session() {
+    let engine = Engine::in_memory().unwrap();
+    let model = Scripted::saying(&[&summary("By itself.")]);
+    let (settings, told) = listening(engine.auto_summaries(model).after_runs(1));
+    let _worker = settings.start().unwrap();
+    let (one, two) = (engine.session("one").open().unwrap(), engine.session("two").open().unwrap());
+    let member = one.run().id("r1").parent("p").start().unwrap();
+    let run = two.run().id("r1").start().unwrap();
+    run.push(Message::user("question")).unwrap();
+    run.complete(Metrics::default()).unwrap();
+    member.complete(Metrics::default()).unwrap();
+    record_turn(&engine.session("marker").open().unwrap(), "x", "y");
+    assert_eq!(told.recv().unwrap().0, "two");
+    assert_eq!(told.recv().unwrap().0, "marker");
+}
+
+#[test]
+fn a_members_run_that_was_under_way_before_it_was_started_is_no_turn() {
+    let engine = Engine::in_memory().unwrap();
+    let session = engine.session("s1").open().unwrap();
+    let member = session.run().parent("p").start().unwrap();
+    member.push(Message::user("task")).unwrap().wait().unwrap();
+    let model = Scripted::saying(&[&summary("By itself.")]);
+    let (settings, told) = listening(engine.auto_summaries(model).after_runs(2));
+    let _worker = settings.start().unwrap();
+    record_turn(&session, "question", "answer");
+    member.complete(Metrics::default()).unwrap();
+    let marker = engine.session("marker").open().unwrap();
+    (0..2).for_each(|_| record_turn(&marker, "x", "y"));
+    assert_eq!(told.recv().unwrap().0, "marker");
+}
+
+#[test]
 fn what_was_added_before_it_was_started_counts_from_the_last_summary() {
     let disk = crate::support::Disk::new();
     let model = Scripted::saying(&[&summary("By itself.")]);
