@@ -22,6 +22,7 @@ pub use self::feed::SearchProgress;
 pub use self::hit::{SearchHit, SearchKind, SearchPage};
 pub(crate) use self::index::SearchIndex;
 pub use self::query::SearchQuery;
+pub(crate) use self::words::fold_text;
 
 use self::candidates::Candidates;
 use self::check::Checker;

@@ -240,6 +240,24 @@ const fn is_mark(c: char) -> bool {
         | '\u{08ca}'..='\u{08e1}' | '\u{08e3}'..='\u{08ff}')
 }
 
+/// Whether it makes a difference to what a word is.
+const fn stays(c: char) -> bool {
+    !is_mark(c) && !is_form(c) && !is_skin(c) && !is_hidden(c)
+}
+
+/// A text as its words are compared: without case, marks and forms of writing.
+pub(crate) fn fold_text(text: &str) -> String {
+    // What has no other case by itself: two more forms of a letter and of a pair.
+    let sign = |c: char| match c {
+        'ς' => ['σ', '\0'],
+        'ß' => ['s', 's'],
+        c => [c, '\0'],
+    };
+    let signs = |c: char| sign(c).into_iter().filter(|c| *c != '\0');
+    let plain = text.nfkd().filter(|c| stays(*c)).flat_map(char::to_lowercase);
+    plain.flat_map(signs).nfc().collect()
+}
+
 /// A word as it is compared. Compatibility forms become plain ones; marks, variation selectors and
 /// what nobody sees go, and so does case. A longer word is told by its beginning.
 fn fold(word: &str, part: Part) -> String {
@@ -248,23 +266,12 @@ fn fold(word: &str, part: Part) -> String {
         folded.truncate(SEARCH_WORD_BYTES_MAX);
         return folded;
     }
-    let stays = |c: &char| !is_mark(*c) && !is_form(*c) && !is_skin(*c) && !is_hidden(*c);
-    // What has no other case by itself: two more forms of a letter and of a pair.
-    let sign = |c: char| match c {
-        'ς' => ['σ', '\0'],
-        'ß' => ['s', 's'],
-        c => [c, '\0'],
-    };
-    let signs = |c: char| sign(c).into_iter().filter(|c| *c != '\0');
     let mut folded: String = match part {
         // What an emoji is made of has no other form.
         Part::Alone if word.chars().next().is_some_and(is_symbol) => plain_emoji(word),
         // Put together again, a letter and its sign would be one part.
-        Part::Apart => word.nfkd().filter(stays).collect(),
-        _ => {
-            let plain = word.nfkd().filter(stays).flat_map(char::to_lowercase);
-            plain.flat_map(signs).nfc().collect()
-        }
+        Part::Apart => word.nfkd().filter(|c| stays(*c)).collect(),
+        _ => fold_text(word),
     };
     let mut end = SEARCH_WORD_BYTES_MAX.min(folded.len());
     while !folded.is_char_boundary(end) {

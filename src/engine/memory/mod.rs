@@ -228,13 +228,14 @@ impl Memories {
         Ok(query.select(self.all()?))
     }
 
-    /// The memories that hold all words of a text, whatever their case, in what they say, in a
-    /// topic or in what they were learned from. Those that say it come first.
+    /// The memories that hold all words of a text, in what they say, in a topic or in what they
+    /// were learned from. Those that say it come first. Case makes no difference, and with feature
+    /// `search` neither do accents and forms of writing, as in a search of sessions.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] where the text has no word.
     pub fn search(&self, text: &str) -> Result<Vec<Memory>> {
-        let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
+        let words = query::words(text);
         if words.is_empty() {
             return Err(Error::invalid("a search needs a word").context(self.place()));
         }

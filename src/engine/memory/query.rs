@@ -4,6 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::projection::Memory;
+#[cfg(feature = "search")]
+use crate::search::fold_text as folded;
 
 /// Which memories to list.
 #[must_use = "it is asked by `Memories::list`"]
@@ -42,7 +44,19 @@ impl MemoryQuery {
     }
 }
 
-/// Those that hold every word, whatever its case: in the text before in the topics, and there
+/// A text as it is compared. The tables that a search of sessions folds with come with it.
+#[cfg(not(feature = "search"))]
+fn folded(text: &str) -> String {
+    text.to_lowercase()
+}
+
+/// The words of a text as they are compared.
+pub(super) fn words(text: &str) -> Vec<String> {
+    let words = text.split_whitespace().map(folded);
+    words.filter(|word| !word.is_empty()).collect()
+}
+
+/// Those that hold every word: in the text before in the topics, and there
 /// before in what they were learned from; the newest first where that is the same.
 pub(super) fn search(memories: BTreeMap<String, Memory>, words: &[String]) -> Vec<Memory> {
     let mut found: Vec<(u32, Memory)> =
@@ -53,9 +67,9 @@ pub(super) fn search(memories: BTreeMap<String, Memory>, words: &[String]) -> Ve
 
 /// How well a memory fits; `None` where a word is missing.
 fn rank(memory: &Memory, words: &[String]) -> Option<u32> {
-    let text = memory.memory.to_lowercase();
-    let topics: Vec<String> = memory.topics.iter().map(|topic| topic.to_lowercase()).collect();
-    let input = memory.input.as_ref().map(|input| input.to_lowercase()).unwrap_or_default();
+    let text = folded(&memory.memory);
+    let topics: Vec<String> = memory.topics.iter().map(|topic| folded(topic)).collect();
+    let input = memory.input.as_ref().map(|input| folded(input)).unwrap_or_default();
     let mut rank = 0;
     for word in words {
         rank += match () {

@@ -123,6 +123,23 @@ fn a_search_wants_every_word_wherever_it_stands() {
 }
 
 #[test]
+fn a_search_finds_what_is_written_in_another_form() {
+    let engine = Engine::in_memory().unwrap();
+    let memories = engine.memories("alice").unwrap();
+    let texts =
+        ["Meets Zoe\u{301} at noon.", "Owns a Ｓｏｎｙ.", "Visited the ΟΔΟΣ.", "Likes cafés."];
+    for text in texts {
+        memories.add(NewMemory::new(text).topics(["Fru\u{308}h"])).unwrap();
+    }
+    for (words, text) in
+        ["Zoé", "SONY", "οδος", "cafe\u{301}s"].into_iter().zip(texts).chain([("zoe", texts[0])])
+    {
+        assert_eq!(said(&memories.search(words).unwrap()), [text], "{words}");
+    }
+    assert_eq!(memories.search("früh").unwrap().len(), 4);
+}
+
+#[test]
 fn what_is_over_a_limit_is_refused_before_anything_is_written() {
     let engine = Engine::in_memory().unwrap();
     let memories = engine.memories("alice").unwrap();
