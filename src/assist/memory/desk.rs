@@ -2,7 +2,7 @@
 //! here, and no call reaches further than the memories that were shown.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -17,8 +17,7 @@ use crate::projection::Memory;
 #[serde(deny_unknown_fields)]
 struct Add {
     memory: String,
-    #[serde(default)]
-    topics: Vec<String>,
+    topics: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -39,6 +38,8 @@ struct Delete {
 pub(super) struct Desk {
     /// The memories that were changed last, the last first.
     shown: Vec<Memory>,
+    /// What all of them say, and which says it: more than are shown.
+    said: HashMap<String, Vec<String>>,
     drafts: BTreeMap<String, Draft>,
     refused: Vec<String>,
     calls: usize,
@@ -49,10 +50,15 @@ pub(super) struct Desk {
 impl Desk {
     pub(super) fn new(present: BTreeMap<String, Memory>) -> Self {
         let count = present.len();
+        let mut said: HashMap<String, Vec<String>> = HashMap::new();
+        for memory in present.values() {
+            let holders = said.entry(memory.memory.trim().to_owned()).or_default();
+            holders.push(memory.memory_id.clone());
+        }
         let mut shown: Vec<Memory> = present.into_values().collect();
         shown.sort_by_key(|memory| Reverse(memory.seq));
         shown.truncate(MEMORIES_SHOWN_MAX);
-        Self { shown, drafts: BTreeMap::new(), refused: Vec::new(), calls: 0, count }
+        Self { shown, said, drafts: BTreeMap::new(), refused: Vec::new(), calls: 0, count }
     }
 
     pub(super) fn shown(&self) -> impl Iterator<Item = &Memory> {
@@ -95,6 +101,7 @@ impl Desk {
     }
 
     fn add(&mut self, Add { memory, topics }: Add) -> Result<String, String> {
+        let topics = topics.unwrap_or_default();
         check(&memory, &topics)?;
         if let Some(memory_id) = self.holder(&memory) {
             return Err(format!("it is remembered already, as {memory_id}"));
@@ -151,14 +158,14 @@ impl Desk {
 
     /// The memory that will say this.
     fn holder(&self, text: &str) -> Option<&String> {
+        let text = text.trim();
         let drafted = self.drafts.iter().find(|(_, draft)| match draft {
-            Draft::Added { memory, .. } | Draft::Updated { memory, .. } => memory == text,
+            Draft::Added { memory, .. } | Draft::Updated { memory, .. } => memory.trim() == text,
             Draft::Deleted { .. } => false,
         });
-        let is_it =
-            |shown: &&Memory| shown.memory == text && !self.drafts.contains_key(&shown.memory_id);
-        let shown = || self.shown.iter().find(is_it).map(|shown| &shown.memory_id);
-        drafted.map(|(memory_id, _)| memory_id).or_else(shown)
+        let mut present = self.said.get(text).into_iter().flatten();
+        let present = present.find(|memory_id| !self.drafts.contains_key(*memory_id));
+        drafted.map(|(memory_id, _)| memory_id).or(present)
     }
 }
 

@@ -115,6 +115,37 @@ fn a_model_that_refuses_or_is_cut_off_has_learned_nothing_and_may_try_again() {
 }
 
 #[test]
+fn what_is_remembered_already_is_told_however_many_there_are() {
+    let engine = Engine::in_memory().unwrap();
+    let session = session(&engine, "I like tea");
+    let memories = session.memories().unwrap();
+    let tea = remember(&memories, "Likes tea.");
+    for number in 0..limits::MEMORIES_SHOWN_MAX {
+        memories.add(NewMemory::new(format!("Knows {number}."))).unwrap();
+    }
+    let manager = scripted([vec![add(" Likes tea.\n"), add("Knows 7. ")]]);
+    let done = manager.update_memory_on_run(&session, "r", &never()).unwrap();
+    assert_eq!(done.refused[0], format!("it is remembered already, as {tea}"));
+    assert_eq!((done.refused.len(), done.memory_ids.len()), (2, 0));
+}
+
+#[test]
+fn topics_may_be_null_in_every_call() {
+    let engine = Engine::in_memory().unwrap();
+    let session = session(&engine, "I like tea, not milk");
+    let memories = session.memories().unwrap();
+    let (milk, ticket) = memories.add(NewMemory::new("Likes milk.").topics(["drinks"])).unwrap();
+    ticket.wait().unwrap();
+    let manager = scripted([vec![
+        ("add_memory", json!({"memory": "Likes tea.", "topics": null})),
+        ("update_memory", json!({"memory_id": milk, "memory": "Hates milk.", "topics": null})),
+    ]]);
+    let done = manager.update_memory_on_run(&session, "r", &never()).unwrap();
+    assert_eq!((done.refused, done.memory_ids.len()), (Vec::<String>::new(), 2));
+    assert_eq!(memories.get(&milk).unwrap().topics, ["drinks"]);
+}
+
+#[test]
 fn what_a_model_wants_is_done_at_once_and_points_to_the_message() {
     let engine = Engine::in_memory().unwrap();
     let session = session(&engine, "I moved from Oslo to Rome, forget the tea");
