@@ -103,7 +103,8 @@ pub const CLOCKS_APART_US_MAX: i64 = 24 * 60 * 60 * 1_000_000;
 /// Forks of forks: how many streams may hold a session's events.
 pub const FORK_DEPTH_MAX: usize = 256;
 
-/// Summaries that a view holds; older ones stay in the log.
+/// Summaries that a view holds; older ones stay in the log. One of them does not become current
+/// again when all that came after it are withdrawn: a view is made of events and reads none.
 pub const VIEW_SUMMARIES_MAX: usize = 16;
 
 /// Messages in one context, of the history and of the run under way: a manifest names each of them.

@@ -95,17 +95,20 @@ pub(super) fn run(global: &Global, args: &SummarizeArgs, out: &mut Output) -> Re
 
 fn show(engine: &Engine, ids: &[String], has_history: bool, out: &mut Output) -> Result<Outcome> {
     let summaries = ids.iter().map(|id| -> Result<_> {
-        let mut summaries = database::session(engine, id)?.summaries()?;
-        if !has_history {
+        let session = database::session(engine, id)?;
+        let (mut summaries, mut older) = (session.summaries()?, Vec::new());
+        if has_history {
+            older = session.older_summaries()?;
+        } else {
             summaries.drain(..summaries.len().saturating_sub(1));
         }
-        Ok((id, summaries))
+        Ok((id, summaries, older))
     });
     if out.is_json() {
         let sessions = summaries.map(|found| {
-            let (id, mut summaries) = found?;
+            let (id, mut summaries, older) = found?;
             Ok(if has_history {
-                json!({ "session_id": id, "summaries": summaries })
+                json!({ "session_id": id, "summaries": summaries, "older": older })
             } else {
                 json!({ "session_id": id, "summary": summaries.pop() })
             })
@@ -114,7 +117,11 @@ fn show(engine: &Engine, ids: &[String], has_history: bool, out: &mut Output) ->
         return Ok(Outcome::Fine);
     }
     for found in summaries {
-        let (id, summaries) = found?;
+        let (id, summaries, older) = found?;
+        if !older.is_empty() {
+            let (id, count) = (text::one_line(id), older.len());
+            writeln!(out, "{LABEL}{id}{LABEL:#}: {count} more that are older, in its log only")?;
+        }
         if summaries.is_empty() {
             writeln!(out, "{LABEL}{}{LABEL:#}: no summary", text::one_line(id))?;
         }

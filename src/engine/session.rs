@@ -193,7 +193,8 @@ impl Session {
         self.append([NewEvent::new(written)])
     }
 
-    /// Takes a summary back; the one before it holds again.
+    /// Takes a summary back; the one before it holds again, if it is among the last
+    /// [`limits::VIEW_SUMMARIES_MAX`](crate::limits::VIEW_SUMMARIES_MAX).
     pub fn withdraw_summary(&self, seq: u64) -> Result<Ticket> {
         self.append([NewEvent::new(SummaryWithdrawn { seq })])
     }

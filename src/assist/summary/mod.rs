@@ -14,7 +14,7 @@ use super::{check_prompt, unusable, without_thoughts};
 use crate::commit::{Expected, Ticket};
 use crate::engine::Session;
 use crate::error::{Context, Error, ErrorKind, Result};
-use crate::event::{NewEvent, SummaryWritten};
+use crate::event::{EventBody, NewEvent, SummaryWritten};
 use crate::json::Json;
 use crate::limits::{ANSWER_TRIES_MAX, ASSIST_TRIES_MAX, SUMMARY_PIECE_BYTES, SUMMARY_PIECES_MAX};
 use crate::message::{Message, Metrics};
@@ -121,10 +121,37 @@ impl Session {
     }
 
     /// The summaries that hold, oldest first; the last one is current. At most
-    /// [`limits::VIEW_SUMMARIES_MAX`](crate::limits::VIEW_SUMMARIES_MAX): older ones, and those
-    /// that were withdrawn, are among [`Session::events`].
+    /// [`limits::VIEW_SUMMARIES_MAX`](crate::limits::VIEW_SUMMARIES_MAX): older ones
+    /// ([`Session::older_summaries`]), and those that were withdrawn, are among
+    /// [`Session::events`].
     pub fn summaries(&self) -> Result<Vec<Summary>> {
         Ok(self.view()?.summaries)
+    }
+
+    /// The seqs of the summaries that hold and are too old for [`Session::summaries`], oldest first.
+    /// Where all newer ones are withdrawn, none of them becomes current. Reads the whole log of
+    /// the session.
+    pub fn older_summaries(&self) -> Result<Vec<u64>> {
+        let at = self.at(Point::Head)?;
+        let kept_from = at.view().summaries.first().map_or(u64::MAX, |summary| summary.seq);
+        let mut older = Vec::new();
+        for stretch in at.stretches()? {
+            for event in self.events_from(stretch.first, Point::Seq(stretch.last))? {
+                let event = event?;
+                match event.body {
+                    EventBody::SummaryWritten(written) if event.seq < kept_from => {
+                        // What was erased says only what it took.
+                        let is_erased = written.summary.is_empty() && written.metrics.is_some();
+                        older.extend((!is_erased).then_some(event.seq));
+                    }
+                    EventBody::SummaryWithdrawn(withdrawn) => {
+                        older.retain(|seq| *seq != withdrawn.seq);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(older)
     }
 
     /// What a summary would cover that was written now; `None` where nothing new was said.

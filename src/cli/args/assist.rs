@@ -62,10 +62,10 @@ pub(in crate::cli) struct SummarizeArgs {
     /// Show the summary that is there, and ask no model
     #[arg(long)]
     pub(in crate::cli) show: bool,
-    /// Show the earlier ones too, oldest first
+    /// Show the earlier ones too, oldest first; of more than 16 the last, and how many are older
     #[arg(long)]
     pub(in crate::cli) history: bool,
-    /// Take the summary back; the one before it holds again
+    /// Take the summary back; the one before it holds again, if it is among the last 16
     #[arg(long, conflicts_with = "all")]
     pub(in crate::cli) withdraw: bool,
     /// Only say what a model would be shown

@@ -1,6 +1,7 @@
 //! The commands that ask a language model.
 
 use serde_json::json;
+use sessionlog::{Engine, Message, Metrics, SummaryWritten, limits};
 
 use crate::support::model_server::{ModelServer, Reply, openai_answer};
 use crate::support::program::*;
@@ -57,6 +58,36 @@ fn a_session_is_summarized_shown_and_taken_back() {
     );
     assert!(db.fine(&["summarize", "demo-menu", "--withdraw"]).contains("no summary to take back"));
     assert_eq!(db.json(&["verify"])["ok"], true);
+}
+
+#[test]
+fn a_history_of_summaries_says_how_many_are_older() {
+    let db = Db::empty();
+    let kept = limits::VIEW_SUMMARIES_MAX as u64;
+    {
+        let engine = Engine::open(db.path()).unwrap();
+        let session = engine.session("s").open().unwrap();
+        session.record_run([Message::user("Hi")], Metrics::default()).unwrap();
+        let write = || {
+            let (summary, topics) = (String::from("Said."), Vec::new());
+            let (first_seq, last_seq, model, metrics) = (1, 3, None, None);
+            let written = SummaryWritten { summary, topics, first_seq, last_seq, model, metrics };
+            session.write_summary(written).unwrap().wait().unwrap().last_seq
+        };
+        let seqs: Vec<u64> = (0..kept + 4).map(|_| write()).collect();
+        assert_eq!(session.older_summaries().unwrap(), seqs[..4]);
+        // One that is too old to be shown can be taken back too.
+        session.withdraw_summary(seqs[1]).unwrap().wait().unwrap();
+        assert_eq!(session.older_summaries().unwrap(), [seqs[0], seqs[2], seqs[3]]);
+    }
+    let history = db.json(&["summarize", "s", "--history"]);
+    let one = &history["sessions"][0];
+    assert_eq!(one["summaries"].as_array().unwrap().len() as u64, kept);
+    assert_eq!(one["older"].as_array().unwrap().len(), 3);
+    (0..kept).for_each(|_| drop(db.fine(&["summarize", "s", "--withdraw"])));
+    let history = db.fine(&["summarize", "s", "--history"]);
+    assert!(history.contains("s: 3 more that are older"), "{history}");
+    assert!(history.contains("s: no summary"), "{history}");
 }
 
 #[test]
