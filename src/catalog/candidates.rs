@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::query::{SessionQuery, SortBy, SortOrder};
 use crate::codec::Frame;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::id::Digest;
 use crate::index::Entry;
 use crate::limits::UPDATED_INDEX_LAG_US;
@@ -26,6 +26,8 @@ pub(super) struct Candidates<'a> {
     seen: HashSet<Digest>,
     /// How far along the index the walk has come.
     reached: Option<i64>,
+    /// Why the first session was passed over whose key could not be had.
+    unread: Option<Error>,
 }
 
 impl<'a> Candidates<'a> {
@@ -43,7 +45,12 @@ impl<'a> Candidates<'a> {
         };
         let range = Some(key::times(class, query.scope(), since, until, order));
         let (found, ahead, seen) = (Vec::new().into_iter(), BTreeSet::new(), HashSet::new());
-        Self { log, query, published, range, found, ahead, seen, reached: None }
+        Self { log, query, published, range, found, ahead, seen, reached: None, unread: None }
+    }
+
+    /// Why a session was passed over so far, if one was.
+    pub(super) fn unread(self) -> Option<Error> {
+        self.unread
     }
 
     pub(super) fn next(&mut self) -> Result<Option<Digest>> {
@@ -107,11 +114,14 @@ impl<'a> Candidates<'a> {
     }
 
     /// The time the session sorts by, if it matches and is there for readers.
-    fn sort_time(&self, indexed_at_us: i64, session: Digest) -> Result<Option<i64>> {
+    fn sort_time(&mut self, indexed_at_us: i64, session: Digest) -> Result<Option<i64>> {
         let entry = match Entry::load(&**self.log, session) {
-            // Without its key nobody knows what it is called; `verify` tells of it.
-            Err(error) if matches!(error.kind(), ErrorKind::Key { .. }) => return Ok(None),
-            entry => entry?,
+            // Without its key nobody knows what it is called. It is there all the same.
+            Err(error) if matches!(error.kind(), ErrorKind::Key { .. }) => {
+                self.unread.get_or_insert_with(|| error.context(format!("session {session}")));
+                return Ok(None);
+            }
+            entry => entry.with_context(|| format!("session {session}"))?,
         };
         let Some(entry) = entry else { return Ok(None) };
         if !self.query.matches(&entry) {

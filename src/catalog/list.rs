@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::candidates::Candidates;
 use super::query::SessionQuery;
 use crate::bytes::Reader;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::SessionType;
 use crate::id::Digest;
 use crate::index::Entry;
@@ -22,12 +22,13 @@ pub struct SessionPage {
     pub total: u64,
 }
 
-/// Reads a page of sessions.
+/// Reads a page of sessions, and says why one was passed over whose key could not be had: whoever
+/// acts on all of them must know that these were not all.
 pub(crate) fn list(
     log: &Arc<dyn Log>,
     query: &SessionQuery,
     published: u64,
-) -> Result<SessionPage> {
+) -> Result<(SessionPage, Option<Error>)> {
     query.check()?;
     let skipped = (query.page - 1).saturating_mul(query.limit);
     let wanted = skipped.saturating_add(query.limit);
@@ -50,7 +51,8 @@ pub(crate) fn list(
     for session in page {
         sessions.extend(view(log, session, published)?);
     }
-    Ok(SessionPage { sessions, total: counted.unwrap_or(matching) })
+    let page = SessionPage { sessions, total: counted.unwrap_or(matching) };
+    Ok((page, candidates.unread()))
 }
 
 /// The sessions of the first page, without their views.

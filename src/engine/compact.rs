@@ -142,11 +142,12 @@ impl Compaction {
         if let Some(ids) = &self.session_ids {
             return ids.iter().try_for_each(|id| visit(id));
         }
-        let mut page = 1;
+        let (mut page, mut first_unread) = (1, None);
         loop {
             // Compacting neither adds sessions nor moves them among those by creation.
             let query = SessionQuery::new(self.access.clone()).limit(LIST_PAGE_MAX).page(page);
-            let found = self.engine.sessions(&query)?;
+            let (found, unread) = self.engine.sessions_and_unread(&query)?;
+            first_unread = first_unread.or(unread);
             for view in &found.sessions {
                 match visit(&view.session_id) {
                     // It was deleted in the meantime.
@@ -155,7 +156,8 @@ impl Compaction {
                 }
             }
             if found.sessions.len() < LIST_PAGE_MAX {
-                return Ok(());
+                // The others are done; that this one is not must be told.
+                return first_unread.map_or(Ok(()), Err);
             }
             page += 1;
         }

@@ -99,6 +99,10 @@ impl Engine {
     /// Erases a user's memories and all sessions of the user, each as [`Session::erase_all`] does,
     /// and what forks share of the user's sessions that were deleted, as [`Engine::erase_former`]
     /// does. Where it breaks off, doing it again does the rest.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Key`] where the key of one of the sessions cannot be had, by its digest. The
+    /// others are erased then.
     pub fn erase_user(
         &self,
         user_id: &str,
@@ -123,13 +127,15 @@ impl Engine {
             let erased = memories.erase_all(authority)?;
             erased.iter().for_each(&mut *progress);
             let query = SessionQuery::new(access.clone()).limit(LIST_PAGE_MAX);
-            let found = self.sessions(&query)?.sessions;
-            if found.is_empty() && erased.is_none() {
+            let (found, unread) = self.sessions_and_unread(&query)?;
+            if found.sessions.is_empty() && erased.is_none() {
                 self.inner.erase_formers(&access, authority, progress)?;
                 // What broke off before is no session any more, and nothing else would find it.
-                return self.inner.finish_removals();
+                self.inner.finish_removals()?;
+                // What is said in it is still there.
+                return unread.map_or(Ok(()), Err);
             }
-            for view in found {
+            for view in found.sessions {
                 match self.session(&view.session_id).user(user_id).open_existing() {
                     Ok(session) => progress(&session.erase_all(authority)?),
                     // It was deleted or given away in the meantime.

@@ -151,8 +151,14 @@ impl Engine {
         self.session(generate_name())
     }
 
-    /// A page of the sessions that a query asks for.
+    /// A page of the sessions that a query asks for. One whose key cannot be had is left out: nobody
+    /// knows what it is called.
     pub fn sessions(&self, query: &SessionQuery) -> Result<SessionPage> {
+        Ok(self.sessions_and_unread(query)?.0)
+    }
+
+    /// The same, and why a session was passed over, if one was.
+    fn sessions_and_unread(&self, query: &SessionQuery) -> Result<(SessionPage, Option<Error>)> {
         catalog::list(&self.inner.log, query, self.inner.published())
     }
 

@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sessionlog::{
-    Access, Engine, ErrorKind, EventBody, Message, Metrics, Point, Renamed, Session, SessionQuery,
-    StaticKey, SummaryWritten,
+    Access, Digest, Engine, ErasureReceipt, Error, ErrorKind, EventBody, KeyProvider, Media,
+    Message, Metrics, Point, Policy, Renamed, Result, Session, SessionQuery, StaticKey,
+    SummaryWritten,
 };
 
 use crate::support::shapes::{append, assert_sound};
@@ -206,4 +208,96 @@ fn a_key_that_rots_takes_its_session_and_no_other() {
     }
     std::fs::write(&path, &bytes).unwrap();
     assert!(sealed(&disk).verify().unwrap().ok);
+}
+
+/// A service that keeps keys, and may be out of reach.
+#[derive(Debug)]
+struct KeyService {
+    key: StaticKey,
+    is_down: AtomicBool,
+}
+
+impl KeyProvider for KeyService {
+    fn wrap(&self, key: &[u8; 32]) -> Result<Vec<u8>> {
+        self.key.wrap(key)
+    }
+
+    fn unwrap(&self, wrapped: &[u8]) -> Result<[u8; 32]> {
+        if self.is_down.load(Ordering::SeqCst) {
+            return Err(Error::key("the key service does not answer"));
+        }
+        self.key.unwrap(wrapped)
+    }
+}
+
+#[test]
+fn erasing_a_user_is_not_called_done_while_the_key_service_is_down() {
+    let disk = Disk::new();
+    {
+        let engine = sealed(&disk);
+        for id in ["s0", "s1"] {
+            record_turn(&engine.session(id).user("alice").open().unwrap(), "q", "a");
+        }
+    }
+    let key = StaticKey::new([1; 32]);
+    let service = Arc::new(KeyService { key, is_down: AtomicBool::new(false) });
+    let provider = Arc::clone(&service) as Arc<dyn KeyProvider>;
+    let engine = Engine::builder().seal(provider).open(disk.path()).unwrap();
+    service.is_down.store(true, Ordering::SeqCst);
+    let refused = engine.erase_user("alice", None).unwrap_err();
+    assert!(matches!(refused.kind(), ErrorKind::Key { .. }), "{refused}");
+    let is_named = |id: &&str| refused.to_string().contains(&Digest::of_session(id).to_string());
+    assert!(["s0", "s1"].iter().any(is_named), "{refused}");
+    let refused = engine.compaction().run().unwrap_err();
+    assert!(matches!(refused.kind(), ErrorKind::Key { .. }), "{refused}");
+    service.is_down.store(false, Ordering::SeqCst);
+    assert_eq!(engine.erase_user("alice", None).unwrap().len(), 2);
+    assert_sound(&engine);
+}
+
+/// Changes a bit in the slot of a key, and changes it back the next time.
+fn rot(disk: &Disk, id: &str) {
+    let path = disk.path().join("sessionlog.keys");
+    let mut bytes = fs::read(&path).unwrap();
+    let session = Digest::of_session(id).to_bytes();
+    let slot = bytes.chunks(512).position(|slot| slot[8..24] == session).unwrap();
+    bytes[512 * slot + 100] ^= 1;
+    fs::write(&path, bytes).unwrap();
+}
+
+#[test]
+fn what_is_done_to_all_sessions_is_done_but_for_the_one_whose_key_rots_which_is_named() {
+    let disk = Disk::new();
+    {
+        let engine = sealed(&disk);
+        for id in ["s0", "s1", "s2"] {
+            let session = engine.session(id).user("alice").open().unwrap();
+            let photo = session.store_media(Media::bytes("image/png", vec![7; 900])).unwrap();
+            let message = Message::user("Look.").with_part(photo.part());
+            session.record_run([message], Metrics::default()).unwrap().wait().unwrap();
+        }
+    }
+    rot(&disk, "s1");
+    let rotten = Digest::of_session("s1").to_string();
+    let engine = sealed(&disk);
+    let mut done = Vec::new();
+    let compaction = engine.compaction().policy(Policy::new().store_media(false));
+    let told = compaction.run_with(&mut |plan| done.push(plan.session_id.clone())).unwrap_err();
+    assert!(told.to_string().contains(&rotten), "{told}");
+    assert!(matches!(compaction.plan().unwrap_err().kind(), ErrorKind::Key { .. }));
+    done.sort();
+    assert_eq!(done, ["s0", "s2"]);
+    let mut erased = Vec::new();
+    let progress = &mut |receipt: &ErasureReceipt| erased.push(receipt.session_id.clone());
+    let told = engine.erase_user_with("alice", None, progress).unwrap_err();
+    assert!(told.to_string().contains(&rotten), "{told}");
+    erased.sort();
+    assert_eq!(erased, ["s0", "s2"]);
+    // Nothing but that one is left, and it is told again.
+    assert!(engine.erase_user("alice", None).is_err());
+    drop((compaction, engine));
+    rot(&disk, "s1");
+    let engine = sealed(&disk);
+    assert_eq!(engine.erase_user("alice", None).unwrap()[0].session_id, "s1");
+    assert_sound(&engine);
 }
