@@ -244,7 +244,7 @@ impl Inner {
         let mut names = Vec::new();
         for reference in references {
             for stream in streams(&lineage) {
-                let found = self.media().names(stream, reference.digest());
+                let found = self.media().names(stream, reference.digest())?;
                 names.extend(found.into_iter().map(BlobName::to_bytes));
             }
         }

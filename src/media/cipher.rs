@@ -6,7 +6,7 @@ use crate::blob::{BlobName, BlobWriter};
 use crate::error::{Error, Result};
 use crate::id::Digest;
 #[cfg(feature = "seal")]
-use crate::seal::{self, OpeningReader, SealingWriter, Vault};
+use crate::seal::{self, Held, OpeningReader, SealingWriter, SessionKey, Vault};
 #[cfg(feature = "seal")]
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -23,6 +23,22 @@ pub(crate) struct Cipher {
     vault: Option<Arc<Vault>>,
 }
 
+/// What one blob is stored under, from its name to its last byte: a session that is erased and
+/// begins again meanwhile has another key.
+#[derive(Debug, Default)]
+pub(super) struct BlobKey {
+    #[cfg(feature = "seal")]
+    under: Option<Under>,
+}
+
+#[cfg(feature = "seal")]
+#[derive(Debug)]
+struct Under {
+    vault: Arc<Vault>,
+    session: Digest,
+    key: SessionKey,
+}
+
 /// What bytes of one blob are written to.
 pub(super) enum Writer {
     Plain(Box<dyn BlobWriter>),
@@ -36,7 +52,8 @@ impl Cipher {
         Self { vault: Some(vault) }
     }
 
-    /// Where a session's blob lies. A sealed one's name gives nothing away.
+    /// Where a session's blob lies: a sealed one's name gives nothing away. `None` where the key
+    /// was destroyed, which took the blob with it.
     #[cfg_attr(
         not(feature = "seal"),
         expect(
@@ -45,41 +62,39 @@ impl Cipher {
             reason = "a build without the feature seals nothing"
         )
     )]
-    pub(super) fn name(&self, session: Digest, digest: [u8; 32]) -> Result<BlobName> {
+    pub(super) fn name(&self, session: Digest, digest: [u8; 32]) -> Result<Option<BlobName>> {
         #[cfg(feature = "seal")]
         if let Some(vault) = &self.vault {
-            let key = vault.key(session)?;
-            return Ok(BlobName::from_bytes(seal::blob_name(key.as_ref(), digest)));
+            let key = match vault.held(session)? {
+                Held::Live(key) => Some(key),
+                Held::None => None,
+                Held::Destroyed(_) => return Ok(None),
+            };
+            return Ok(Some(BlobName::from_bytes(seal::blob_name(key.as_ref(), digest))));
         }
         let _ = session;
-        Ok(BlobName::from_bytes(digest))
+        Ok(Some(BlobName::from_bytes(digest)))
     }
 
-    /// The same, of one that is about to be stored: the session has a key then.
-    pub(super) fn name_to_write(&self, session: Digest, digest: [u8; 32]) -> Result<BlobName> {
-        #[cfg(feature = "seal")]
-        if let Some(vault) = &self.vault {
-            vault.create(&BTreeSet::from([session]))?;
-        }
-        self.name(session, digest)
-    }
-
+    /// What a blob of a session is about to be stored under.
     #[cfg_attr(
         not(feature = "seal"),
-        expect(clippy::unused_self, reason = "a build without the feature seals nothing")
+        expect(
+            clippy::unused_self,
+            clippy::unnecessary_wraps,
+            reason = "a build without the feature seals nothing"
+        )
     )]
-    pub(super) fn writer(&self, session: Digest, mut inner: Box<dyn BlobWriter>) -> Result<Writer> {
+    pub(super) fn key_to_write(&self, session: Digest) -> Result<BlobKey> {
         #[cfg(feature = "seal")]
         if let Some(vault) = &self.vault {
-            let keys = vault.create(&BTreeSet::from([session]))?;
-            if let Some(key) = keys.get(&session) {
-                let writer = SealingWriter::new(inner, session, key)?;
-                return Ok(Writer::Sealing(Box::new(writer)));
-            }
+            let mut keys = vault.create(&BTreeSet::from([session]))?;
+            let key = keys.remove(&session).ok_or_else(|| Error::key("no key was made"))?;
+            let vault = Arc::clone(vault);
+            return Ok(BlobKey { under: Some(Under { vault, session, key }) });
         }
         let _ = session;
-        inner.write_all(&[PLAIN]).map_err(Error::io)?;
-        Ok(Writer::Plain(inner))
+        Ok(BlobKey::default())
     }
 
     #[cfg_attr(
@@ -113,6 +128,57 @@ pub(super) fn read_error(error: io::Error) -> Error {
     return seal::read_error(error);
     #[cfg(not(feature = "seal"))]
     Error::io(error)
+}
+
+impl BlobKey {
+    /// The name of a blob that is stored under it.
+    #[cfg_attr(
+        not(feature = "seal"),
+        expect(clippy::unused_self, reason = "a build without the feature seals nothing")
+    )]
+    pub(super) fn name(&self, digest: [u8; 32]) -> BlobName {
+        #[cfg(feature = "seal")]
+        if let Some(Under { key, .. }) = &self.under {
+            return BlobName::from_bytes(seal::blob_name(Some(key), digest));
+        }
+        BlobName::from_bytes(digest)
+    }
+
+    #[cfg_attr(
+        not(feature = "seal"),
+        expect(clippy::unused_self, reason = "a build without the feature seals nothing")
+    )]
+    pub(super) fn writer(&self, mut inner: Box<dyn BlobWriter>) -> Result<Writer> {
+        #[cfg(feature = "seal")]
+        if let Some(Under { session, key, .. }) = &self.under {
+            let writer = SealingWriter::new(inner, *session, key)?;
+            return Ok(Writer::Sealing(Box::new(writer)));
+        }
+        inner.write_all(&[PLAIN]).map_err(Error::io)?;
+        Ok(Writer::Plain(inner))
+    }
+
+    /// Refuses where the session's key is another by now: nobody could read what was written.
+    #[cfg_attr(
+        not(feature = "seal"),
+        expect(
+            clippy::unused_self,
+            clippy::unnecessary_wraps,
+            reason = "a build without the feature seals nothing"
+        )
+    )]
+    pub(super) fn check(&self) -> Result<()> {
+        #[cfg(feature = "seal")]
+        if let Some(Under { vault, session, key }) = &self.under {
+            let held = vault.held(*session)?;
+            let is_same = matches!(held, Held::Live(live) if live.generation() == key.generation());
+            if !is_same {
+                let reason = format!("the key of {session} was destroyed while it was stored");
+                return Err(Error::key(reason));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Writer {

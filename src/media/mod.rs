@@ -1,12 +1,16 @@
 //! Media bytes on their way into the store of blobs and out of it, and which of them may go.
 
 mod cipher;
+#[cfg(all(test, feature = "seal"))]
+mod tests;
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use self::cipher::Cipher;
+
+use self::cipher::{BlobKey, Writer};
 
 use crate::blob::{BlobName, BlobStore};
 use crate::error::{Error, ErrorKind, Result};
@@ -101,11 +105,13 @@ impl MediaStore {
 
     /// The names under which a session's blob of a digest may lie: sealed, or as it was before
     /// the database was sealed.
-    pub(crate) fn names(&self, session: Digest, digest: [u8; 32]) -> Vec<BlobName> {
+    ///
+    /// A key that cannot be had is an error: without the sealed name, a blob that is in use would
+    /// look as if it were not.
+    pub(crate) fn names(&self, session: Digest, digest: [u8; 32]) -> Result<Vec<BlobName>> {
         let plain = BlobName::from_bytes(digest);
-        // A key that was destroyed took its blobs with it.
-        let sealed = self.cipher.name(session, digest).ok().filter(|name| *name != plain);
-        sealed.into_iter().chain([plain]).collect()
+        let sealed = self.cipher.name(session, digest)?.filter(|name| *name != plain);
+        Ok(sealed.into_iter().chain([plain]).collect())
     }
 
     fn lease(&self, name: BlobName, session: Digest) -> Lease {
@@ -121,19 +127,17 @@ impl MediaStore {
         streams: &[Digest],
         digest: [u8; 32],
     ) -> Result<Option<Lease>> {
-        let names = |stream: &Digest| {
-            let stream = *stream;
-            self.names(stream, digest).into_iter().map(move |name| (stream, name))
-        };
-        for (stream, name) in streams.iter().flat_map(names) {
-            // First the lease: nobody removes it between the look and the use.
-            let lease = self.lease(name, stream);
-            let is_stored =
-                lock(&self.leases).get(&(name, stream)).is_some_and(|leased| leased.proven > 0);
-            let range = key::blob_uses_of(&name.to_bytes(), stream);
-            let is_used = is_stored || !log.page(&range, PageLimit::records(1))?.is_empty();
-            if is_used && self.blobs.size(name)?.is_some() {
-                return Ok(Some(lease.prove()));
+        for stream in streams.iter().copied() {
+            for name in self.names(stream, digest)? {
+                // First the lease: nobody removes it between the look and the use.
+                let lease = self.lease(name, stream);
+                let is_stored =
+                    lock(&self.leases).get(&(name, stream)).is_some_and(|leased| leased.proven > 0);
+                let range = key::blob_uses_of(&name.to_bytes(), stream);
+                let is_used = is_stored || !log.page(&range, PageLimit::records(1))?.is_empty();
+                if is_used && self.blobs.size(name)?.is_some() {
+                    return Ok(Some(lease.prove()));
+                }
             }
         }
         Ok(None)
@@ -141,21 +145,23 @@ impl MediaStore {
 
     /// Stores bytes whose digest is known, unless they are there.
     pub(crate) fn put(&self, session: Digest, digest: [u8; 32], bytes: &[u8]) -> Result<Lease> {
-        let name = self.cipher.name_to_write(session, digest)?;
+        let key = self.cipher.key_to_write(session)?;
+        let name = key.name(digest);
         let lease = self.lease(name, session).prove();
         if self.blobs.size(name)?.is_some() {
             return Ok(lease);
         }
-        let mut writer = self.cipher.writer(session, self.blobs.create()?)?;
+        let mut writer = key.writer(self.blobs.create()?)?;
         writer.write_all(bytes).map_err(Error::io)?;
-        writer.finish()?.finish(name)?;
+        finish(&key, writer, name)?;
         Ok(lease)
     }
 
     /// Stores what is read, in bounded memory.
     pub(crate) fn put_stream(&self, session: Digest, reader: &mut dyn Read) -> Result<Put> {
         let mut hasher = blake3::Hasher::new();
-        let mut writer = self.cipher.writer(session, self.blobs.create()?)?;
+        let key = self.cipher.key_to_write(session)?;
+        let mut writer = key.writer(self.blobs.create()?)?;
         let mut step = vec![0; STEP_BYTES];
         let mut size = 0_u64;
         loop {
@@ -173,9 +179,9 @@ impl MediaStore {
             writer.write_all(bytes).map_err(Error::io)?;
         }
         let digest = *hasher.finalize().as_bytes();
-        let name = self.cipher.name_to_write(session, digest)?;
+        let name = key.name(digest);
         let lease = self.lease(name, session).prove();
-        writer.finish()?.finish(name)?;
+        finish(&key, writer, name)?;
         Ok(Put { digest, size, lease })
     }
 
@@ -185,9 +191,11 @@ impl MediaStore {
         streams: &[Digest],
         digest: [u8; 32],
     ) -> Result<Box<dyn Read + Send>> {
-        for name in streams.iter().flat_map(|stream| self.names(*stream, digest)) {
-            if let Some(reader) = self.blobs.open(name)? {
-                return self.cipher.reader(reader);
+        for stream in streams {
+            for name in self.names(*stream, digest)? {
+                if let Some(reader) = self.blobs.open(name)? {
+                    return self.cipher.reader(reader);
+                }
             }
         }
         Err(Error::corrupt(format!("blob {} is missing", BlobName::from_bytes(digest))))
@@ -205,8 +213,8 @@ impl MediaStore {
         Ok(bytes)
     }
 
-    /// What is wrong with a stored blob of a session, if anything is.
-    pub(crate) fn fault(&self, session: Digest, name: BlobName) -> Option<String> {
+    /// The digest of what a stored blob holds, or what is wrong with it.
+    pub(crate) fn content(&self, name: BlobName) -> std::result::Result<[u8; 32], String> {
         let hash = || -> Result<Option<[u8; 32]>> {
             let Some(reader) = self.blobs.open(name)? else { return Ok(None) };
             let mut hasher = blake3::Hasher::new();
@@ -222,10 +230,9 @@ impl MediaStore {
             }
         };
         match hash() {
-            Ok(Some(digest)) if self.names(session, digest).contains(&name) => None,
-            Ok(Some(_)) => Some(String::from("is not what was stored")),
-            Ok(None) => Some(String::from("is missing")),
-            Err(error) => Some(format!("cannot be read: {error}")),
+            Ok(Some(digest)) => Ok(digest),
+            Ok(None) => Err(String::from("is missing")),
+            Err(error) => Err(format!("cannot be read: {error}")),
         }
     }
 
@@ -251,6 +258,13 @@ impl MediaStore {
         }
         Ok(removed)
     }
+}
+
+/// Puts what was written under its name, unless nobody could read it any more.
+fn finish(key: &BlobKey, writer: Writer, name: BlobName) -> Result<()> {
+    let blob = writer.finish()?;
+    key.check()?;
+    blob.finish(name).map(drop)
 }
 
 /// Whether any event refers to a blob.

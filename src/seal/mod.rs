@@ -23,6 +23,7 @@ mod vault;
 pub(crate) use self::blob::{
     OpeningReader, PLAIN, SealingWriter, blob_name, read_error, read_header,
 };
+pub(crate) use self::key::SessionKey;
 pub(crate) use self::log::SealedLog;
 pub use self::provider::{EnvKey, FileKey, KeyProvider, StaticKey};
 #[cfg(feature = "sled")]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Report;
+use super::session::lineage_at;
 use crate::blob::BlobName;
 use crate::compact;
 use crate::error::Result;
@@ -11,7 +12,6 @@ use crate::id::Digest;
 use crate::index::{Entry, Lineage};
 use crate::log::{Log, Order, Scan, key};
 use crate::media::MediaStore;
-use crate::message::MediaRef;
 
 /// Checks every blob that an event of the streams is said to refer to: that the event is there to
 /// say so, and that the blob is what was stored.
@@ -21,7 +21,7 @@ pub(super) fn check(
     is_meant: &dyn Fn(Digest) -> bool,
     report: &mut Report,
 ) -> Result<()> {
-    let mut last: Option<(BlobName, Option<String>)> = None;
+    let mut last = None;
     for record in Scan::new(&**log, key::class_range(key::Class::Blob, Order::Ascending)) {
         let record = record?;
         let (session, seq) = key::parse_blob_use(&record.key)?;
@@ -29,19 +29,29 @@ pub(super) fn check(
             continue;
         }
         let name = BlobName::from_bytes(key::parse_blob(&record.key)?);
+        let entry = Entry::load(&**log, session)?;
+        let lineage = lineage_at(&**log, session, seq, entry.as_ref())?;
         let attachments = log.get(&key::attachment(session, seq))?.unwrap_or_default();
         let is_noted = attachments.as_chunks::<32>().0.contains(&name.to_bytes());
-        if !is_noted || !refers(log, media, session, seq, name)? {
+        if !is_noted || !refers(log, media, &lineage, seq, name)? {
             let problem = format!("blob {name} is said to be used, and the event does not say so");
             report.add(Some(session.to_string()), Some(seq), problem);
         }
-        // The uses of one blob stand together: it is read once.
-        if last.as_ref().is_none_or(|(checked, _)| *checked != name) {
-            last = Some((name, media.fault(session, name)));
-        }
-        if let Some((_, Some(fault))) = &last {
+        // The uses of one blob stand together: it is read once. Whether it is the right one
+        // differs: the session that stored it named it, and its forks refer to it.
+        let content = match last.take() {
+            Some((read, content)) if read == name => content,
+            _ => media.content(name),
+        };
+        let fault = match &content {
+            Ok(digest) if names(media, &lineage, *digest)?.contains(&name) => None,
+            Ok(_) => Some("is not what was stored"),
+            Err(fault) => Some(fault.as_str()),
+        };
+        if let Some(fault) = fault {
             report.add(Some(session.to_string()), Some(seq), format!("blob {name} {fault}"));
         }
+        last = Some((name, content));
     }
     Ok(())
 }
@@ -59,36 +69,37 @@ pub(super) fn check_references(
     }
     let noted = log.get(&key::attachment(lineage.own(), event.seq))?.unwrap_or_default();
     let noted = noted.as_chunks::<32>().0;
-    let is_noted = |reference: &MediaRef| {
-        names(media, lineage, reference).any(|name| noted.contains(&name.to_bytes()))
-    };
-    let missing = references.into_iter().find(|reference| !is_noted(reference));
-    Ok(missing.map(|reference| format!("that it refers to {reference} is not noted")))
+    for reference in references {
+        let names = names(media, lineage, reference.digest())?;
+        if !names.iter().any(|name| noted.contains(&name.to_bytes())) {
+            return Ok(Some(format!("that it refers to {reference} is not noted")));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether an event of a stream refers to a blob.
 fn refers(
     log: &Arc<dyn Log>,
     media: &MediaStore,
-    session: Digest,
+    lineage: &Lineage,
     seq: u64,
     name: BlobName,
 ) -> Result<bool> {
-    let Ok(stored) = compact::frame_of(&**log, session, seq) else { return Ok(false) };
-    let lineage = match Entry::load(&**log, session)? {
-        Some(entry) => entry.lineage(session),
-        None => Lineage::new(session),
-    };
-    let mut references = references(&stored.body).into_iter();
-    Ok(references.any(|reference| names(media, &lineage, &reference).any(|it| it == name)))
+    let Ok(stored) = compact::frame_of(&**log, lineage.own(), seq) else { return Ok(false) };
+    for reference in references(&stored.body) {
+        if names(media, lineage, reference.digest())?.contains(&name) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The names under which a medium may lie that a session refers to.
-fn names(
-    media: &MediaStore,
-    lineage: &Lineage,
-    reference: &MediaRef,
-) -> impl Iterator<Item = BlobName> {
-    let digest = reference.digest();
-    lineage.streams().flat_map(move |stream| media.names(stream, digest))
+fn names(media: &MediaStore, lineage: &Lineage, digest: [u8; 32]) -> Result<Vec<BlobName>> {
+    let mut names = Vec::new();
+    for stream in lineage.streams() {
+        names.extend(media.names(stream, digest)?);
+    }
+    Ok(names)
 }

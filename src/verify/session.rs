@@ -71,7 +71,12 @@ pub(super) fn check(
 
 /// Where the events lie of which one stands at a seq of a stream. What a fork shares of a session
 /// that was deleted, nobody says but the fork.
-fn lineage_at(log: &dyn Log, session: Digest, seq: u64, entry: Option<&Entry>) -> Result<Lineage> {
+pub(super) fn lineage_at(
+    log: &dyn Log,
+    session: Digest,
+    seq: u64,
+    entry: Option<&Entry>,
+) -> Result<Lineage> {
     if let Some(entry) = entry
         && entry.first_seq <= seq
     {

@@ -8,7 +8,8 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::json;
 use sessionlog::{
     BlobName, BlobStore, BlobWriter, Engine, Error, ErrorKind, Json, Media, MemoryBlobs, MemoryLog,
-    Message, Metrics, Part, Point, Policy, Result, Session, check_anthropic, check_openai,
+    Message, Metrics, Part, Point, Policy, Result, Session, StaticKey, check_anthropic,
+    check_openai,
 };
 
 use crate::support::shapes::{assert_sound, memory};
@@ -317,4 +318,55 @@ fn many_that_name_anothers_medium_at_once_reach_it_no_more_than_one() {
             });
         }
     });
+}
+
+#[test]
+fn a_sealed_medium_that_a_fork_took_over_is_whole_wherever_its_parent_went() {
+    // Which of the two sessions comes first in the index differs from name to name.
+    for number in 0..8 {
+        let key = Arc::new(StaticKey::new([1; 32]));
+        let engine = Engine::builder().seal(key).open_log(Arc::new(MemoryLog::new())).unwrap();
+        let session = engine.session(format!("s{number}")).open().unwrap();
+        let photo = Media::bytes("image/png", image(1, 5_000));
+        let photo = session.store_media(photo).unwrap();
+        let say = |session: &Session, text: &str| {
+            let message = Message::user(text).with_part(photo.part());
+            session.record_run([message], Metrics::default()).unwrap().wait().unwrap();
+        };
+        say(&session, "first");
+        let fork = session.fork(Point::Head).id(format!("f{number}")).open().unwrap();
+        say(&fork, "again");
+        assert_sound(&engine);
+        let below = fork.fork(Point::Head).id(format!("g{number}")).open().unwrap();
+        fork.delete(None).unwrap();
+        assert_sound(&engine);
+        session.erase_all(None).unwrap();
+        assert_eq!(below.window().messages().unwrap().len(), 1);
+        assert_sound(&engine);
+    }
+}
+
+#[test]
+fn a_sealed_blob_under_the_name_of_another_is_found() {
+    let disk = Disk::new();
+    let key = Arc::new(StaticKey::new([1; 32]));
+    let engine = Engine::builder().seal(key).open(disk.path()).unwrap();
+    let session = engine.session("s").open().unwrap();
+    let fork = session.fork(Point::Head).id("fork").open().unwrap();
+    for (session, number) in [(&session, 1), (&fork, 2)] {
+        let photo = session.store_media(Media::bytes("image/png", image(number, 5_000))).unwrap();
+        let message = Message::user("Look.").with_part(photo.part());
+        session.record_run([message], Metrics::default()).unwrap().wait().unwrap();
+    }
+    assert_sound(&engine);
+    let [one, two] = [0, 1].map(|at| {
+        let name = engine.blobs().unwrap()[at].name.clone();
+        disk.path().join("media").join(&name[..2]).join(&name[2..])
+    });
+    std::fs::copy(one, two).unwrap();
+    let problems = engine.verify().unwrap().problems;
+    assert!(
+        problems.iter().any(|it| it.problem.contains("is not what was stored")),
+        "{problems:?}"
+    );
 }
