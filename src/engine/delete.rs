@@ -65,7 +65,7 @@ impl Session {
         };
         let (inner, key) = (self.inner(), self.key());
         let erase = || {
-            let mut forks = Vec::new();
+            let mut whole: Option<ErasureReceipt> = None;
             let mut tries = 1;
             loop {
                 // Counted before they are told: whoever comes later is told too.
@@ -76,11 +76,17 @@ impl Session {
                     let target = ErasureTarget::Shared { last_seq: shared };
                     let part = Part::now(key);
                     let erased = inner.erase(part, target, self.access(), authority)?;
-                    forks.extend(erased.into_iter().flat_map(|receipt| receipt.forks));
+                    whole = ErasureReceipt::both(whole, erased);
                 }
                 match inner.delete(self.stream(), self.access(), authority, Some(asked)) {
                     Err(error) if is_late(&error, tries) => tries += 1,
-                    deleted => return Ok(ErasureReceipt { forks, ..deleted? }),
+                    deleted => {
+                        let deleted = deleted?;
+                        return Ok(match whole {
+                            Some(shared) => shared.and(deleted),
+                            None => deleted,
+                        });
+                    }
                 }
             }
         };

@@ -68,7 +68,18 @@ impl ErasureReceipt {
         self.blobs.extend(later.blobs);
         self.forks.extend(later.forks);
         self.memories.extend(later.memories);
+        self.key_destroyed |= later.key_destroyed;
         Self { seq: later.seq, link: later.link, ..self }
+    }
+}
+
+impl ErasureReceipt {
+    /// The same of what may not have been done.
+    pub(super) fn both(first: Option<Self>, later: Option<Self>) -> Option<Self> {
+        match (first, later) {
+            (Some(first), Some(later)) => Some(first.and(later)),
+            (first, later) => first.or(later),
+        }
     }
 }
 

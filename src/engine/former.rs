@@ -145,10 +145,7 @@ impl Inner {
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => None,
                 erased => erased?,
             };
-            whole = match (whole.take(), erased) {
-                (Some(before), Some(later)) => Some(before.and(later)),
-                (before, later) => before.or(later),
-            };
+            whole = ErasureReceipt::both(whole.take(), erased);
             if sharers(&**self.log(), stream)? == asked {
                 break;
             }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use sessionlog::{
-    Batch, Durability, Engine, ErasureTarget, Error, KeepRuns, Log, MemoryLog, Message, Metrics,
-    NewEvent, OlderRuns, PageLimit, Point, Policy, Range, Record, Renamed, Result, Session,
-    StateChanged, StatePatch, SummaryWritten,
+    Batch, Durability, Engine, ErasureTarget, Error, KeepRuns, Log, Media, MemoryLog, Message,
+    Metrics, NewEvent, NewMemory, OlderRuns, PageLimit, Point, Policy, Range, Record, Renamed,
+    Result, Session, StateChanged, StatePatch, SummaryWritten,
 };
 
 use crate::support::shapes::{append, assert_sound, memory};
@@ -350,4 +350,31 @@ fn two_erasures_at_once_leave_no_snapshot_that_still_knows() {
         let report = engine.verify().unwrap();
         assert!(report.ok, "{round} {:?}", report.problems.first());
     }
+}
+
+#[test]
+fn the_receipt_of_a_session_counts_what_went_from_the_part_that_forks_share() {
+    let counted = |is_forked: bool| {
+        let engine = memory(Policy::new());
+        let session = engine.session("s").user("alice").open().unwrap();
+        let photo = session.store_media(Media::bytes("image/png", vec![9; 5_000])).unwrap();
+        let message = Message::user("I like tea").with_part(photo.part());
+        let messages = [message, Message::assistant("ok")];
+        session.record_run(messages, Metrics::default()).unwrap().wait().unwrap();
+        drop(photo);
+        let memory = NewMemory::new("likes tea").from_message("s", 3);
+        engine.memories("alice").unwrap().add(memory).unwrap().1.wait().unwrap();
+        if is_forked {
+            session.fork(Point::Head).id("fork").open().unwrap();
+        }
+        let receipt = session.erase_all(None).unwrap();
+        assert_sound(&engine);
+        (receipt.events, receipt.blobs.len(), receipt.memories.len(), receipt.forks.len())
+    };
+    let (events, blobs, memories, forks) = counted(false);
+    assert_eq!((blobs, memories, forks), (1, 1, 0));
+    let (shared_events, shared_blobs, shared_memories, shared_forks) = counted(true);
+    assert_eq!((shared_blobs, shared_memories, shared_forks), (1, 1, 1));
+    // That there were a session and a run stays for the fork.
+    assert!((2..=events).contains(&shared_events), "{shared_events} of {events}");
 }
