@@ -153,8 +153,8 @@ struct Found {
     body: Json,
 }
 
-/// Which receipts are meant. Of a session that is gone its digest is left, and whose it was where
-/// something of it was left to erase.
+/// Which receipts are meant. Of a session that is gone its digest is left, and that of the user
+/// whose it was.
 fn is_meant(engine: &Engine, args: &EraseArgs) -> Result<impl Fn(&ErasureRecord) -> bool> {
     let mut sessions = HashSet::new();
     let user = args.user.as_deref().map(Digest::of_user);

@@ -329,7 +329,7 @@ impl Inner {
     }
 }
 
-/// The append that ends a session. Whose it was is in it where something of it may be left.
+/// The append that ends a session. Whose it was is in it: that user may ask what became of it.
 fn deletion(
     stream: StreamName<'_>,
     entry: &Entry,
@@ -337,8 +337,7 @@ fn deletion(
     authority: Option<&str>,
     erased: Option<Sharers>,
 ) -> Result<Append> {
-    let owner = entry.user_id.as_deref().filter(|_| erased.is_none());
-    let owner = owner.map(|user_id| Digest::of_user(user_id).to_bytes());
+    let owner = entry.user_id.as_deref().map(|user_id| Digest::of_user(user_id).to_bytes());
     let authority = authority.map(str::to_owned);
     let deleted = NewEvent::new(Deleted { is_erased: erased.is_some(), authority, owner });
     let expected = Expected::Any;

@@ -225,7 +225,7 @@ impl Inner {
         };
         let is_reached = match access {
             Access::Admin => true,
-            Access::User(user) => owner == Some(Digest::of_user(user).to_bytes()),
+            Access::User(user) => owner == Some(Digest::of_user(user).to_bytes()) && !is_erased,
             Access::Nobody => owner.is_none() && !is_erased,
         };
         if is_reached { Ok(()) } else { Err(Error::new(ErrorKind::Forbidden)) }

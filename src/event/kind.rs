@@ -188,7 +188,8 @@ pub struct Deleted {
     /// On whose word or under which rule.
     pub authority: Option<String>,
     /// The digest of the user whose it was, so that an erasure of that user finds what forks keep
-    /// of it. `None` where it was nobody's, or nothing was left to them.
+    /// of it, and whoever asks for the user's receipts finds this one. `None` where it was
+    /// nobody's.
     pub owner: Option<[u8; 16]>,
 }
 

@@ -470,3 +470,19 @@ fn a_run_is_erased_by_its_number_and_receipts_are_found_by_session_and_user() {
     db.refused(2, &["erase", "--receipts", "demo-menu", "--user", "bob"]);
     db.refused(2, &["erase", "demo-menu", "--user", "bob"]);
 }
+
+#[test]
+fn the_receipts_of_a_user_name_sessions_that_somebody_else_erased() {
+    let db = Db::with_samples();
+    db.fine(&["erase", "demo-parcel", "--reason", "cleaning up"]);
+    let found = |user: &str| {
+        db.json(&["erase", "--receipts", "--user", user])["receipts"].as_array().unwrap().clone()
+    };
+    let receipts = found("alice");
+    assert_eq!(receipts.len(), 1, "{receipts:?}");
+    assert_eq!(receipts[0]["body"]["authority"], "cleaning up");
+    assert_eq!(found("nobody-else"), Vec::<Value>::new());
+    // Whose it was says no more that something is left.
+    let text = db.fine(&["erase", "--user", "alice"]);
+    assert!(!text.contains("demo-parcel"), "{text}");
+}
