@@ -4,7 +4,7 @@ use std::fmt;
 
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{KeyInit, Tag, XChaCha20Poly1305, XNonce};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::{Error, Result};
 
@@ -13,22 +13,37 @@ pub(super) const NONCE_BYTES: usize = 24;
 /// What sealing adds behind the bytes.
 pub(super) const TAG_BYTES: usize = 16;
 
-/// A key that never prints and goes from memory when it is let go.
+/// A key that never prints and goes from memory when it is let go. It lies on the heap: whatever
+/// holds it can be moved without leaving a copy behind.
 #[derive(Clone)]
-pub(super) struct Secret(pub(super) Zeroizing<[u8; 32]>);
+pub(super) struct Secret(pub(super) Box<Zeroizing<[u8; 32]>>);
 
 impl Secret {
-    pub(super) fn new(key: [u8; 32]) -> Self {
-        Self(Zeroizing::new(key))
+    /// One whose bytes are still to be filled in.
+    pub(super) fn empty() -> Self {
+        Self(Box::default())
+    }
+
+    /// Takes a key over, and wipes it where it was.
+    pub(super) fn take(key: &mut [u8; 32]) -> Self {
+        let mut taken = Self::empty();
+        taken.0.copy_from_slice(key);
+        key.zeroize();
+        taken
     }
 
     pub(super) fn random() -> Result<Self> {
-        random().map(Self::new)
+        let mut key = Self::empty();
+        fill_random(&mut **key.0)?;
+        Ok(key)
     }
 
     /// A key for one purpose, from which this one cannot be found.
     pub(super) fn derive(&self, context: &str) -> Self {
-        Self::new(blake3::derive_key(context, &*self.0))
+        let mut derived = Self::empty();
+        let mut hasher = blake3::Hasher::new_derive_key(context);
+        hasher.update(&**self.0).finalize_xof().fill(&mut **derived.0);
+        derived
     }
 }
 
@@ -43,7 +58,7 @@ pub(super) struct Cipher(XChaCha20Poly1305);
 
 impl Cipher {
     pub(super) fn new(key: &Secret) -> Self {
-        Self(XChaCha20Poly1305::new((&*key.0).into()))
+        Self(XChaCha20Poly1305::new((&**key.0).into()))
     }
 
     /// Seals what lies behind `from`, in place, and adds the tag. Opening it takes the same
@@ -93,7 +108,10 @@ impl fmt::Debug for Cipher {
 /// Bytes from the operating system that nobody can guess.
 pub(super) fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Error::io(std::io::Error::other(error.to_string())))?;
+    fill_random(&mut bytes)?;
     Ok(bytes)
+}
+
+fn fill_random(bytes: &mut [u8]) -> Result<()> {
+    getrandom::fill(bytes).map_err(|error| Error::io(std::io::Error::other(error.to_string())))
 }

@@ -33,8 +33,8 @@ pub struct StaticKey(Secret);
 
 impl StaticKey {
     /// Wraps under this key, which must not be guessable: random, not a password.
-    pub fn new(key: [u8; 32]) -> Self {
-        Self(Secret::new(key))
+    pub fn new(mut key: [u8; 32]) -> Self {
+        Self(Secret::take(&mut key))
     }
 }
 
@@ -143,8 +143,8 @@ fn read_key(path: &Path) -> Result<StaticKey> {
     // Room for all of it from the start: a buffer that grows leaves copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(4 * KEY_FILE_BYTES_MAX));
     file.take(KEY_FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(Error::io)?;
-    if let Ok(key) = bytes.as_slice().try_into() {
-        return Ok(StaticKey::new(key));
+    if let Ok(key) = bytes.as_mut_slice().try_into() {
+        return Ok(StaticKey(Secret::take(key)));
     }
     let digits = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
     let digits = digits.strip_suffix(b"\r").unwrap_or(digits);
@@ -191,7 +191,7 @@ fn hex_digit(half: u8) -> u8 {
 
 fn parse_hex(digits: &[u8]) -> Option<Secret> {
     let (pairs, []) = digits.as_chunks::<2>() else { return None };
-    let mut key = Secret::new([0; 32]);
+    let mut key = Secret::empty();
     if pairs.len() != key.0.len() {
         return None;
     }

@@ -157,8 +157,12 @@ impl Vault {
         let stored = self.keys.load(session).with_context(|| format!("the key of {session}"))?;
         let Some(StoredKey { generation, wrapped }) = stored else { return Ok(Held::None) };
         let Some(wrapped) = wrapped else { return Ok(Held::Destroyed(generation)) };
-        let key = self.provider.unwrap(&wrapped)?;
-        Ok(Held::Live(SessionKey::new(generation, &Secret::new(key))))
+        // Wiped where it was handed over: moving it out first would leave it there.
+        let key = match &mut self.provider.unwrap(&wrapped) {
+            Ok(key) => Secret::take(key),
+            Err(error) => return Err(error.clone()),
+        };
+        Ok(Held::Live(SessionKey::new(generation, &key)))
     }
 
     // Nothing panics while the locks are held but a provider of somebody else's, and then

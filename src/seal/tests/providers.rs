@@ -95,3 +95,10 @@ fn no_key_is_printed() {
     let words = format!("{vault:?} {key:?}");
     assert!(words.contains("Secret(..)") && !words.contains("171, 171"), "{words}");
 }
+
+#[test]
+fn a_key_that_is_taken_over_is_wiped_where_it_was() {
+    let mut key = [7; 32];
+    let taken = cipher::Secret::take(&mut key);
+    assert_eq!((**taken.0, key), ([7; 32], [0; 32]));
+}
