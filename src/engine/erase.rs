@@ -9,7 +9,7 @@ use super::job::{Job, Part};
 use super::session::Session;
 use crate::access::Access;
 use crate::blob::BlobName;
-use crate::commit::{Expected, Replacement, SaltedBody};
+use crate::commit::{Expected, NameLeft, Replacement, SaltedBody};
 use crate::compact::{frame_of, read_blobs};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::event::{Erased, ErasureTarget, EventBody, NewEvent};
@@ -83,6 +83,16 @@ impl ErasureReceipt {
     }
 }
 
+/// What was traced, and what every piece of it asks for. An erasure goes in many pieces, so none
+/// of them may read the whole session.
+struct Found<'a> {
+    trace: &'a Trace,
+    /// What is erased of the stream, in order.
+    seqs: Vec<u64>,
+    /// The name that the session has without it, where that is another.
+    name_left: Option<NameLeft>,
+}
+
 impl Session {
     /// Erases one message for good: what it said, its copies in later runs, the summaries that
     /// cover it, generated names, what its run and its import say besides, and the memories that
@@ -118,7 +128,7 @@ impl Session {
         let plan = || {
             let job = self.inner().job(self.holder(target)?, target, self.access(), None)?;
             let found = self.inner().trace(&job, None)?;
-            Ok(found.seqs().collect())
+            Ok(found.own_seqs().collect())
         };
         plan().with_context(|| self.place())
     }
@@ -251,7 +261,7 @@ impl Inner {
         loop {
             let job = self.job(part, target, &Access::Admin, authority)?;
             let trace = self.trace(&job, Some(origin))?;
-            match self.append_erased(&job, &trace, &[], job.head) {
+            match self.append_erased(&job, &self.found(&job, &trace)?, &[], job.head) {
                 Err(error) if is_late(&error, tries) => tries += 1,
                 told => {
                     let (receipt, _) = told?;
@@ -348,11 +358,11 @@ impl Inner {
     }
 
     fn try_erase(&self, job: &Job<'_>, trace: &Trace) -> Result<Option<ErasureReceipt>> {
-        let seqs: Vec<u64> = trace.own_seqs().collect();
+        let found = self.found(job, trace)?;
         let mut whole: Option<ErasureReceipt> = None;
-        for piece in seqs.rchunks(REPLACED_EVENTS_MAX) {
+        for piece in found.seqs.rchunks(REPLACED_EVENTS_MAX) {
             let head = whole.as_ref().map_or(job.head, |receipt| receipt.seq);
-            let (mut receipt, blobs) = self.append_erased(job, trace, piece, head)?;
+            let (mut receipt, blobs) = self.append_erased(job, &found, piece, head)?;
             if receipt.events == 0 {
                 continue;
             }
@@ -368,13 +378,18 @@ impl Inner {
         Ok(whole)
     }
 
+    fn found<'a>(&self, job: &Job<'_>, trace: &'a Trace) -> Result<Found<'a>> {
+        let seqs = trace.own_seqs().collect();
+        Ok(Found { trace, seqs, name_left: self.name_without(job, trace)? })
+    }
+
     /// Appends the event that erases some of what was traced, with the replacements. Nothing is
     /// appended where all of these are erased already. Returns the blobs that they referred to
     /// besides.
     fn append_erased(
         &self,
         job: &Job<'_>,
-        trace: &Trace,
+        Found { trace, seqs: all, name_left }: &Found<'_>,
         seqs: &[u64],
         head: u64,
     ) -> Result<(ErasureReceipt, Vec<[u8; 32]>)> {
@@ -388,19 +403,17 @@ impl Inner {
         let derived = replacements.iter().map(|one| one.seq);
         receipt.derived = derived.filter(|seq| trace.is_derived(*seq)).collect();
         receipt.events = replacements.len() as u64;
-        let all: Vec<u64> = trace.own_seqs().collect();
         let erased = Erased {
             target: job.target,
             removed: replacements.iter().map(Replacement::named).collect(),
             derived: receipt.derived.clone(),
-            blobs: self.unused_without(&blobs, job.session, &all)?,
+            blobs: self.unused_without(&blobs, job.session, all)?,
             authority: job.authority.map(str::to_owned),
         };
         // A name is right only as long as nobody gives another; bodies guard themselves.
-        let name_left = self.name_without(job, trace)?;
         let expected = name_left.as_ref().map_or(Expected::Any, |_| Expected::Seq(head));
         let mut append = job.append(expected, NewEvent::new(erased), replacements)?;
-        append.name_left = name_left;
+        append.name_left.clone_from(name_left);
         append.snapshots_left = Some((trace.first_seq().unwrap_or(0), job.last_snapshot()));
         receipt.seq = self.append(append)?.wait()?.last_seq;
         receipt.link = self.link_of(job.session, receipt.seq)?;

@@ -231,13 +231,8 @@ impl Trace {
 
     /// The first seq that is erased, here or in what is shared.
     pub(crate) fn first_seq(&self) -> Option<u64> {
-        self.seqs().next()
-    }
-
-    /// Everything that is erased, here and in what is shared.
-    pub(crate) fn seqs(&self) -> impl Iterator<Item = u64> {
-        let all: BTreeSet<u64> = self.shared.iter().chain(self.found.keys()).copied().collect();
-        all.into_iter()
+        let own = self.found.first_key_value().map(|(seq, _)| *seq);
+        self.shared.first().copied().into_iter().chain(own).min()
     }
 
     /// What is erased here.

@@ -3,14 +3,11 @@
 mod model;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
-use sessionlog::{
-    Batch, Durability, Engine, ErrorKind, Log, MemoryLog, Message, Metrics, PageLimit, Point,
-    Range, Record, Repair, RunStatus, Session, Side,
-};
+use sessionlog::{Engine, ErrorKind, Message, Metrics, Point, Repair, RunStatus, Session, Side};
 
+use crate::support::counting::Counting;
 use crate::support::{Disk, assert_sendable, record_tool_turn, record_turn, texts};
 
 fn all_messages(session: &Session) -> Vec<String> {
@@ -248,34 +245,6 @@ fn an_event_that_was_left_behind_is_still_stored_only_once() {
     assert_eq!(all_messages(&fork), ["q"]);
 }
 
-/// A log that counts the records it hands out.
-#[derive(Debug, Default)]
-struct Counting(MemoryLog, AtomicUsize);
-
-impl Log for Counting {
-    fn get(&self, key: &[u8]) -> sessionlog::Result<Option<Vec<u8>>> {
-        self.1.fetch_add(1, Ordering::Relaxed);
-        self.0.get(key)
-    }
-    fn page(&self, range: &Range, limit: PageLimit) -> sessionlog::Result<Vec<Record>> {
-        let page = self.0.page(range, limit)?;
-        self.1.fetch_add(1 + page.len(), Ordering::Relaxed);
-        Ok(page)
-    }
-    fn append(&self, batch: &Batch, durability: Durability, mark: u64) -> sessionlog::Result<()> {
-        self.0.append(batch, durability, mark)
-    }
-    fn apply(&self, batch: &Batch) -> sessionlog::Result<()> {
-        self.0.apply(batch)
-    }
-    fn durable_mark(&self) -> sessionlog::Result<Option<u64>> {
-        self.0.durable_mark()
-    }
-    fn disk_bytes(&self) -> sessionlog::Result<u64> {
-        self.0.disk_bytes()
-    }
-}
-
 #[test]
 fn forking_and_going_back_read_no_more_of_a_long_session_than_of_a_short_one() {
     let reads = |turns: usize| {
@@ -287,12 +256,12 @@ fn forking_and_going_back_read_no_more_of_a_long_session_than_of_a_short_one() {
         }
         // A snapshot may still be under way; the next append waits for it.
         session.rename("s").unwrap().wait().unwrap();
-        let before = log.1.load(Ordering::Relaxed);
+        let before = log.read();
         let fork = session.fork(Point::Head).open().unwrap();
         fork.window().messages().unwrap();
         session.rewind(Point::run(5)).unwrap().wait().unwrap();
         session.window().messages().unwrap();
-        log.1.load(Ordering::Relaxed) - before
+        log.read() - before
     };
     let (short, long) = (reads(128), reads(1_280));
     // Both sessions end half-way between two snapshots.

@@ -9,6 +9,7 @@ use sessionlog::{
     Result, Session, StateChanged, StatePatch, SummaryWritten,
 };
 
+use crate::support::counting::Counting;
 use crate::support::shapes::{append, assert_sound, memory};
 use crate::support::{record_turn, texts};
 
@@ -377,4 +378,29 @@ fn the_receipt_of_a_session_counts_what_went_from_the_part_that_forks_share() {
     assert_eq!((shared_blobs, shared_memories, shared_forks), (1, 1, 1));
     // That there were a session and a run stays for the fork.
     assert!((2..=events).contains(&shared_events), "{shared_events} of {events}");
+}
+
+#[test]
+fn an_erasure_reads_in_proportion_to_what_it_takes() {
+    let reads = |messages: usize| {
+        let log = Arc::new(Counting::default());
+        let engine = Engine::builder().open_log(log.clone()).unwrap();
+        let session = engine.session("s").open().unwrap();
+        let run = session.run().id("secret").start().unwrap();
+        for n in 0..messages {
+            run.push(Message::user(format!("NEEDLE {n}"))).unwrap();
+        }
+        run.complete(Metrics::default()).unwrap().wait().unwrap();
+        let before = log.read();
+        session.erase_run("secret", None).unwrap();
+        assert!(!everything_said(&session).contains("NEEDLE"));
+        log.read() - before
+    };
+    let (short, long) = (reads(1_024), reads(4_096));
+    assert!(long < short * 5, "{short} records, then {long}");
+}
+
+fn everything_said(session: &Session) -> String {
+    let events = session.events(Point::Head).unwrap();
+    events.map(|event| event.unwrap().body.to_json().as_str().to_owned()).collect()
 }

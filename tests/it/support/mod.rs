@@ -1,5 +1,6 @@
 //! Databases and conversations that tests share.
 
+pub(crate) mod counting;
 pub(crate) mod model_server;
 pub(crate) mod program;
 pub(crate) mod scripted;
