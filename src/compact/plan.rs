@@ -17,7 +17,8 @@ use crate::stream::Events;
 pub struct CompactionPlan {
     /// The session.
     pub session_id: String,
-    /// What goes, as one policy.
+    /// What goes, as one policy: of two numbers of runs to keep the smaller, with the stronger of
+    /// what becomes of older ones. No more than that goes.
     pub policy: Policy,
     /// Events that change.
     pub events: u64,

@@ -89,7 +89,8 @@ impl Compaction {
         self.until.as_ref().is_some_and(|control| control.is_over())
     }
 
-    /// What goes besides what the policies in force say. It keeps nothing that those let go.
+    /// What goes besides what the policies in force say. It keeps nothing that those let go: of
+    /// two numbers of runs to keep, each does what it would do by itself.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self

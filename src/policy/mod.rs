@@ -71,11 +71,13 @@ impl Policies {
         }
     }
 
-    pub(crate) fn keep_runs(&self) -> KeepRuns {
-        self.asked.keep_runs.or(self.session.keep_runs).unwrap_or(KeepRuns::All)
+    /// How many runs are kept: a run is kept whole where all of these say so.
+    pub(crate) fn keep_runs(&self) -> impl Iterator<Item = KeepRuns> {
+        self.asked.keep_runs.into_iter().chain(self.session.keep_runs)
     }
 
-    /// All that goes, as one policy.
+    /// All that goes, as one policy. Of two numbers of runs it says the smaller, and the stronger
+    /// of what becomes of the others: no more than that goes.
     pub(crate) fn named(&self) -> Policy {
         let goes = |asked: Option<bool>, session: Option<bool>| match (asked, session) {
             (Some(false), _) => Some(false),
@@ -89,7 +91,18 @@ impl Policies {
                 asked.store_history_messages,
                 session.store_history_messages,
             ),
-            keep_runs: asked.keep_runs.or(session.keep_runs),
+            keep_runs: self.keep_runs().reduce(stricter),
         }
+    }
+}
+
+/// What keeps no run that either of two lets go.
+fn stricter(a: KeepRuns, b: KeepRuns) -> KeepRuns {
+    match (a, b) {
+        (
+            KeepRuns::Last { runs: a, older: a_older },
+            KeepRuns::Last { runs: b, older: b_older },
+        ) => KeepRuns::Last { runs: a.min(b), older: a_older.max(b_older) },
+        (KeepRuns::All, last) | (last, KeepRuns::All) => last,
     }
 }

@@ -199,7 +199,8 @@ impl Planner {
 
     /// What goes, by seq.
     pub(crate) fn finish(self) -> Plan {
-        let cutoff = self.cutoff();
+        let cutoffs: Vec<_> =
+            self.policies.keep_runs().filter_map(|keep| self.cutoff(keep)).collect();
         let mut reductions = BTreeMap::new();
         for event in &self.events {
             let run = event.run.and_then(|at| self.runs.get(at));
@@ -212,12 +213,11 @@ impl Planner {
                 run: None,
                 is_arrival: false,
             };
-            if let (Some(run), Some((seq, older))) = (run, cutoff)
-                && run.first_seq < seq
-                && run.is_over()
+            if let Some(run) = run.filter(|run| run.is_over())
                 && self.now.system != Some(event.seq)
             {
-                reduction.run = Some(older);
+                let before = cutoffs.iter().filter(|(seq, _)| run.first_seq < *seq);
+                reduction.run = before.map(|(_, older)| *older).max();
             }
             if !reduction.is_empty() {
                 reductions.insert(event.seq, reduction);
@@ -244,8 +244,8 @@ impl Planner {
     }
 
     /// Where the runs begin that are kept whole, and what becomes of those before.
-    fn cutoff(&self) -> Option<(u64, OlderRuns)> {
-        let KeepRuns::Last { runs, older } = self.policies.keep_runs() else { return None };
+    fn cutoff(&self, keep: KeepRuns) -> Option<(u64, OlderRuns)> {
+        let KeepRuns::Last { runs, older } = keep else { return None };
         let mut at = self.now.last_start?;
         for _ in 1..runs {
             match self.starts.get(at) {

@@ -63,6 +63,36 @@ fn dropped_runs_are_not_shown_and_keep_their_number_and_id() {
 }
 
 #[test]
+fn what_is_asked_for_keeps_no_run_that_the_session_lets_go() {
+    let said = keep(2, OlderRuns::Dropped);
+    for (asked, left) in [
+        (keep(1_000, OlderRuns::Reduced), vec![None, None]),
+        (keep(2, OlderRuns::Reduced), vec![None, None]),
+        (keep(1, OlderRuns::Reduced), vec![Some(OlderRuns::Reduced), None]),
+        (Policy::new().keep_runs(KeepRuns::All), vec![None, None]),
+    ] {
+        let engine = memory(Policy::new());
+        let session = engine.session("s").open().unwrap();
+        for number in 1..=4 {
+            record_turn(&session, &format!("q{number}"), "a");
+        }
+        session.set_policy(said).unwrap();
+        let done = session.compaction().policy(asked).run().unwrap();
+        let runs = session.at(Point::Head).unwrap().runs().unwrap();
+        // Dropped ones are shown no more.
+        let shown: Vec<_> = runs.iter().map(|run| run.started.reduced).collect();
+        assert_eq!(shown, left, "{asked:?}");
+        let most = Some(KeepRuns::Last {
+            runs: left.iter().filter(|run| run.is_none()).count() as u64,
+            older: OlderRuns::Dropped,
+        });
+        assert_eq!(done[0].policy.keep_runs, most);
+        assert!(session.compaction().policy(asked).plan().unwrap()[0].is_empty());
+        assert_sound(&engine);
+    }
+}
+
+#[test]
 fn runs_that_count_are_kept_after_a_rewind() {
     let engine = memory(Policy::new());
     let session = engine.session("s").open().unwrap();

@@ -133,7 +133,9 @@ impl Model {
                 _ => {}
             }
         }
-        let kept = asked.runs.or(session.keep.runs).map(|(kept, _)| kept as usize);
+        // Of two numbers the smaller: what is asked for keeps nothing that the session lets go.
+        let kept = asked.runs.into_iter().chain(session.keep.runs).map(|(kept, _)| kept).min();
+        let kept = kept.map(|kept| kept as usize);
         let at = kept.and_then(|kept| session.starts.len().checked_sub(kept));
         let cutoff = at.map_or(0, |at| session.starts[at]);
         let is_there = |seq: &&u64| {
