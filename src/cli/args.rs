@@ -299,7 +299,8 @@ Examples:
     #[command(after_help = "\
 What was derived goes too: copies in later runs, the summaries that cover it, generated names,
 memories. The receipt names seqs and digests, and stays in the log. Of a session that was deleted
-before, what its forks share is erased.
+before, what its forks share is erased. Runs that a run started, as of a team's members, are runs
+of their own: erase each that says what is to go.
 
 Examples:
   sessionlog erase --user alice --dry-run

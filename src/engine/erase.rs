@@ -116,6 +116,10 @@ impl Session {
     /// Erases a run for good: its messages, tools, input and reasons, and what was derived from
     /// them, memories too. That there was a run of that id stays, and what it spent.
     ///
+    /// Runs that it started, as of a team's members, are runs of their own and stay, with what was
+    /// delegated to them: their [`RunStarted::parent_run_id`](crate::RunStarted::parent_run_id)
+    /// names it. Erase them too where they say what is to go.
+    ///
     /// # Errors
     /// [`ErrorKind::NotFound`] where there is no such run, or all of it is erased already.
     pub fn erase_run(&self, run_id: &str, authority: Option<&str>) -> Result<ErasureReceipt> {
