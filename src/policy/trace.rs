@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::RangeInclusive;
 
-use crate::event::{ErasureTarget, Event, EventBody, ImportedFrom, RunStarted, ToolExecuted};
+use crate::event::{
+    ErasureTarget, Event, EventBody, ImportedFrom, RunFinished, RunPaused, RunStarted, ToolExecuted,
+};
 use crate::id::Digest;
 use crate::message::{Content, Message, Role};
 
@@ -206,6 +208,10 @@ impl Trace {
                 let says = started.input.is_some() || !started.extra.is_empty();
                 (says && self.runs.contains_key(&event.run)).then_some(Found::Partial)
             }
+            EventBody::RunPaused(RunPaused { reason: Some(_) })
+            | EventBody::RunFinished(RunFinished { reason: Some(_), .. }) => {
+                self.runs.contains_key(&event.run).then_some(Found::Partial)
+            }
             EventBody::ToolExecuted(tool) => {
                 let calls = self.runs.get(&event.run);
                 let is_of = |id: &String| calls.is_some_and(|calls| calls.contains(id));
@@ -261,6 +267,10 @@ impl Trace {
             }
             EventBody::ToolExecuted(tool) => {
                 ToolExecuted { tool_args: None, result: None, ..tool.clone() }.into()
+            }
+            EventBody::RunPaused(_) => RunPaused { reason: None }.into(),
+            EventBody::RunFinished(finished) => {
+                RunFinished { reason: None, ..finished.clone() }.into()
             }
             EventBody::ImportedFrom(imported) => {
                 ImportedFrom { data: None, ..imported.clone() }.into()

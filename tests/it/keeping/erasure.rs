@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use sessionlog::{
     Batch, Durability, Engine, ErasureTarget, Error, KeepRuns, Log, Media, MemoryLog, Message,
     Metrics, NewEvent, NewMemory, OlderRuns, PageLimit, Point, Policy, Range, Record, Renamed,
-    Result, Session, StateChanged, StatePatch, SummaryWritten,
+    Result, RunStatus, Session, StateChanged, StatePatch, SummaryWritten,
 };
 
 use crate::support::counting::Counting;
@@ -378,6 +378,27 @@ fn the_receipt_of_a_session_counts_what_went_from_the_part_that_forks_share() {
     assert_eq!((shared_blobs, shared_memories, shared_forks), (1, 1, 1));
     // That there were a session and a run stays for the fork.
     assert!((2..=events).contains(&shared_events), "{shared_events} of {events}");
+}
+
+#[test]
+fn an_erased_message_takes_the_reasons_of_its_run_with_it() {
+    let engine = memory(Policy::new());
+    let session = engine.session("s").open().unwrap();
+    let run = session.run().id("r").start().unwrap();
+    run.push(Message::user("send NEEDLE")).unwrap();
+    run.pause("confirm: send NEEDLE?").unwrap();
+    run.resume().unwrap();
+    run.fail("refused: send NEEDLE", Metrics::tokens(4, 2)).unwrap().wait().unwrap();
+    let other = session.run().id("other").start().unwrap();
+    other.push(Message::user("q")).unwrap();
+    other.fail("too slow", Metrics::default()).unwrap().wait().unwrap();
+    let before = session.view().unwrap();
+    assert_eq!(session.erase_message(3, None).unwrap().derived, [4, 6]);
+    assert!(!everything(&session).contains("NEEDLE") && everything(&session).contains("too slow"));
+    assert_eq!(session.view().unwrap().metrics, before.metrics);
+    let runs = session.at(Point::Head).unwrap().runs().unwrap();
+    assert_eq!(runs[0].status, RunStatus::Error);
+    assert_sound(&engine);
 }
 
 #[test]
