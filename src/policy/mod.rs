@@ -6,6 +6,7 @@ mod plan;
 mod prune;
 mod reduce;
 mod trace;
+mod uses;
 
 pub(crate) use self::erase::without_content;
 pub(crate) use self::plan::{Plan, Planner, Unit};

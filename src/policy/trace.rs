@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::RangeInclusive;
 
+use super::uses::Uses;
 use crate::event::{
     ErasureTarget, Event, EventBody, ImportedFrom, RunFinished, RunPaused, RunStarted, ToolExecuted,
 };
@@ -25,6 +26,8 @@ pub(crate) struct Trace {
     said: HashMap<Said, u64>,
     /// The runs of erased messages, and the calls that those made or answered.
     runs: BTreeMap<Digest, HashSet<String>>,
+    /// Which records of tools are of these calls, as far as the stream itself tells.
+    uses: Uses,
     /// The import that is being read: its first seq, and its last.
     import: Option<(u64, u64)>,
     /// Texts of memories that came from what was erased elsewhere.
@@ -73,6 +76,7 @@ impl Trace {
             shared: BTreeSet::new(),
             said: HashMap::new(),
             runs: BTreeMap::new(),
+            uses: Uses::default(),
             import: None,
             texts: BTreeSet::new(),
             memories: HashMap::new(),
@@ -148,6 +152,7 @@ impl Trace {
         if is_asked {
             self.found.insert(event.seq, Found::Asked);
         }
+        self.uses.take(event, is_asked);
         if let EventBody::MemoryUpserted(upserted) = &event.body {
             self.mark_memory(&upserted.memory_id, event.seq);
         }
@@ -214,7 +219,10 @@ impl Trace {
             }
             EventBody::ToolExecuted(tool) => {
                 let calls = self.runs.get(&event.run);
-                let is_of = |id: &String| calls.is_some_and(|calls| calls.contains(id));
+                let is_of = |id: &String| {
+                    calls.is_some_and(|calls| calls.contains(id))
+                        && !self.uses.is_of_another(event, id)
+                };
                 tool.tool_call_id.as_ref().is_some_and(is_of).then_some(Found::Partial)
             }
             _ => None,

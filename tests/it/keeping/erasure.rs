@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use sessionlog::{
     Batch, Durability, Engine, ErasureTarget, Error, KeepRuns, Log, Media, MemoryLog, Message,
     Metrics, NewEvent, NewMemory, OlderRuns, PageLimit, Point, Policy, Range, Record, Renamed,
-    Result, RunStatus, Session, StateChanged, StatePatch, SummaryWritten,
+    Result, RunStatus, Session, StateChanged, StatePatch, SummaryWritten, ToolExecuted,
 };
 
 use crate::support::counting::Counting;
@@ -398,6 +398,64 @@ fn an_erased_message_takes_the_reasons_of_its_run_with_it() {
     assert_eq!(session.view().unwrap().metrics, before.metrics);
     let runs = session.at(Point::Head).unwrap().runs().unwrap();
     assert_eq!(runs[0].status, RunStatus::Error);
+    assert_sound(&engine);
+}
+
+/// A run in which a tool is called and says a word, once for each. Every call has the same id.
+fn uses(session: &Session, words: &[&str], is_record_first: bool) {
+    let run = session.start_run().unwrap();
+    for word in words {
+        let call = Message::assistant("").with_call("c1", "f", format!("{{\"n\":\"{word}\"}}"));
+        let record = ToolExecuted {
+            tool_call_id: Some("c1".into()),
+            result: Some((*word).into()),
+            ..ToolExecuted::default()
+        };
+        if is_record_first {
+            run.tool_executed(record.clone()).unwrap();
+        }
+        run.push(call).unwrap();
+        if !is_record_first {
+            run.tool_executed(record).unwrap();
+        }
+        run.push(Message::tool("c1", *word)).unwrap();
+    }
+    run.complete(Metrics::default()).unwrap().wait().unwrap();
+}
+
+fn records(session: &Session) -> Vec<Option<String>> {
+    let runs = session.at(Point::Head).unwrap().runs().unwrap();
+    runs.iter().flat_map(|run| &run.tools).map(|tool| tool.result.clone()).collect()
+}
+
+#[test]
+fn erasing_a_call_leaves_the_records_of_others_with_its_id() {
+    // The first call, the first result, the second call; and the records that are left.
+    for (seq, left) in
+        [(3, ["", "two", "three"]), (5, ["", "two", "three"]), (6, ["one", "", "three"])]
+    {
+        let engine = memory(Policy::new());
+        let session = engine.session("s").open().unwrap();
+        uses(&session, &["one", "two", "three"], false);
+        session.erase_message(seq, None).unwrap();
+        let found: Vec<_> = records(&session).into_iter().map(Option::unwrap_or_default).collect();
+        assert_eq!(found, left, "seq {seq}");
+        // What is left of it does not blur the others.
+        session.erase_message(11, None).unwrap();
+        let found: Vec<_> = records(&session).into_iter().map(Option::unwrap_or_default).collect();
+        assert_eq!(found, [left[0], left[1], ""], "seq {seq}");
+        assert_sound(&engine);
+    }
+}
+
+#[test]
+fn where_nobody_knows_of_which_call_a_record_is_an_erasure_takes_it() {
+    let engine = memory(Policy::new());
+    let session = engine.session("s").open().unwrap();
+    uses(&session, &["one", "two"], true);
+    // The second call, in front of which its record lies.
+    session.erase_message(7, None).unwrap();
+    assert_eq!(records(&session), [None, None]);
     assert_sound(&engine);
 }
 
