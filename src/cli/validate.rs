@@ -66,6 +66,7 @@ impl Report {
                     "file": file,
                     "session_id": found.session_id,
                     "format": found.format.as_str(),
+                    "line": found.line,
                     "messages": found.messages,
                     "violations": violations(found),
                     "repairs": found.repairs.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -85,7 +86,8 @@ impl Report {
         let broken = self.found.iter().filter(|(_, found)| !found.violations.is_empty());
         for (file, found) in broken {
             let messages = text::count(found.messages as u64, "message");
-            let about = format!("{}, {}, {messages}", found.session_id, found.format);
+            let line = found.line.map(|line| format!(", line {line}")).unwrap_or_default();
+            let about = format!("{}, {}{line}, {messages}", found.session_id, found.format);
             let file = text::one_line(file);
             writeln!(out, "{LABEL}{file}{LABEL:#} {FAINT}({}){FAINT:#}", text::one_line(&about))?;
             for violation in &found.violations {

@@ -187,7 +187,8 @@ fn set_user(document: &mut JsonObject, user_id: Option<&str>) {
     documents::replace(document, "metadata", metadata);
 }
 
-fn write_as_it_came(document: &mut JsonObject, messages: &[Message]) {
+/// Writes messages that were read from a request as that request.
+pub(super) fn write_as_it_came(document: &mut JsonObject, messages: &[Message]) {
     let mut records = Vec::with_capacity(messages.len());
     let mut rest = messages;
     while let Some((first, behind)) = rest.split_first() {

@@ -101,6 +101,13 @@ impl Conversation {
         counts
     }
 
+    /// Its messages, those of all runs.
+    pub(super) fn messages(&self) -> impl Iterator<Item = &Message> {
+        let kept = self.kept.iter().flat_map(|kept| &kept.runs).flat_map(|run| &run.messages);
+        let entries = self.entries.iter().map(|entry| &entry.message);
+        entries.chain(kept.map(|kept| &kept.message))
+    }
+
     /// Adds a message. `digest` stands for the record it comes from.
     pub(super) fn push(
         &mut self,

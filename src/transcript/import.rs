@@ -1,6 +1,6 @@
 //! Files into sessions.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::Utf8Error;
@@ -50,19 +50,9 @@ pub fn import_text(
     text: &[u8],
     options: &ImportOptions,
 ) -> Result<ImportReport> {
-    Ok(import_noting(engine, name, text, options)?.0)
-}
-
-/// The same, and by session the places of messages that could not be read, counted from 0.
-pub(super) fn import_noting(
-    engine: &Engine,
-    name: &str,
-    text: &[u8],
-    options: &ImportOptions,
-) -> Result<(ImportReport, HashMap<String, Vec<usize>>)> {
     let mut importer = Importer::new(engine, options);
     importer.text(name, text)?;
-    Ok((importer.report, importer.unread))
+    Ok(importer.into_report())
 }
 
 /// Appends of one file that are under way at a time: enough for a group to fill.
@@ -92,7 +82,6 @@ pub struct Importer<'a> {
     report: ImportReport,
     /// Appends of the current file that may not be durable yet, oldest first.
     waiting: VecDeque<Waiting>,
-    unread: HashMap<String, Vec<usize>>,
 }
 
 struct Waiting {
@@ -119,8 +108,8 @@ impl<'a> Importer<'a> {
     /// An import into an engine that is opened with the first conversation that was read, and
     /// not at all where there is none.
     pub fn opening(open: impl FnMut() -> Result<Engine> + 'a, options: &'a ImportOptions) -> Self {
-        let (report, waiting, unread) = Default::default();
-        Self { engine: None, open: Box::new(open), options, report, waiting, unread }
+        let (report, waiting) = Default::default();
+        Self { engine: None, open: Box::new(open), options, report, waiting }
     }
 
     /// Imports files and folders, as [`import_paths`] does.
@@ -191,26 +180,7 @@ impl<'a> Importer<'a> {
     }
 
     fn file(&mut self, name: &str, stem: &str, bytes: &[u8]) -> Result<()> {
-        let source = text(bytes).and_then(Source::split);
-        let mut source = match source {
-            Ok(source) => source,
-            Err(reason) => {
-                self.unreadable(name, reason);
-                return Ok(());
-            }
-        };
-        self.report.files += 1;
-        source.folder = files::folder(Path::new(name));
-        let parsed = self.parse(&source, stem);
-        let mut broken = std::mem::take(&mut source.broken);
-        let is_empty = parsed.is_empty();
-        broken.extend(parsed.broken);
-        if is_empty && broken.is_empty() {
-            self.report.skip(name, None, NO_CONVERSATION);
-        }
-        broken.sort_by_key(|broken| broken.line);
-        self.report.skip_broken(name, broken);
-        self.report.ignore(parsed.ignored);
+        let parsed = self.read(name, stem, bytes);
         for conversation in parsed.conversations {
             self.conversation(name, conversation)?;
         }
@@ -218,8 +188,33 @@ impl<'a> Importer<'a> {
         parsed.dumped.iter().try_for_each(|dumped| self.dumped(name, dumped))
     }
 
+    /// Reads a file. What cannot be read of it is named in the report, and taken out of what is
+    /// given.
+    pub(super) fn read(&mut self, name: &str, stem: &str, bytes: &[u8]) -> Parsed {
+        let mut source = match text(bytes).and_then(Source::split) {
+            Ok(source) => source,
+            Err(reason) => {
+                self.unreadable(name, reason);
+                return Parsed::default();
+            }
+        };
+        self.report.files += 1;
+        source.folder = files::folder(Path::new(name));
+        let mut parsed = self.parse(&source, stem);
+        let mut broken = std::mem::take(&mut source.broken);
+        let is_empty = parsed.is_empty();
+        broken.append(&mut parsed.broken);
+        if is_empty && broken.is_empty() {
+            self.report.skip(name, None, NO_CONVERSATION);
+        }
+        broken.sort_by_key(|broken| broken.line);
+        self.report.skip_broken(name, broken);
+        self.report.ignore(std::mem::take(&mut parsed.ignored));
+        parsed
+    }
+
     /// Takes over what was dumped. What does not fit is named, and the rest goes on.
-    fn dumped(&mut self, name: &str, dumped: &Dumped) -> Result<()> {
+    pub(super) fn dumped(&mut self, name: &str, dumped: &Dumped) -> Result<()> {
         self.report.found += dumped.counts(dumped.events.len());
         if self.options.user_id.is_some() {
             let reason = "a dump says whose its sessions are: import it without a user";
@@ -260,10 +255,6 @@ impl<'a> Importer<'a> {
             conversation.user_id.clone_from(&self.options.user_id);
         }
         self.report.found += conversation.counts();
-        let unread = std::mem::take(&mut conversation.unread);
-        if !unread.is_empty() {
-            self.unread.entry(conversation.session_id.clone()).or_insert(unread);
-        }
         // A session that this file already writes to is compared with what was written.
         let is_same =
             |waiting: &Waiting| waiting.conversation.session_id == conversation.session_id;

@@ -4,17 +4,21 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::anthropic::write_as_it_came;
+use super::conversation::Conversation;
 use super::export::{Recorded, export};
 use super::format::Format;
-use super::import::import_noting;
+use super::import::Importer;
 use super::report::{ImportOptions, Skipped};
+use super::source::members;
 use crate::access::Access;
 use crate::engine::{Delivery, Engine, Session};
 use crate::error::Result;
 use crate::event::EventBody;
 use crate::json::Json;
+use crate::message::media::references;
 use crate::message::{
-    Anthropic, Message, Place, Repair, Violation, legalize, validate, validate_anthropic,
+    Anthropic, MediaRef, Message, Place, Repair, Violation, legalize, validate, validate_anthropic,
     validate_openai,
 };
 use crate::replay::Point;
@@ -27,6 +31,8 @@ pub struct Validated {
     pub session_id: String,
     /// What it is written in.
     pub format: Format,
+    /// The line it stands on, where it has one to itself. Several conversations may have one id.
+    pub line: Option<u64>,
     /// How many messages it has.
     pub messages: usize,
     /// What breaks a rule: of the provider whose request it is, or for every other format of all
@@ -65,24 +71,69 @@ pub fn validate_text(
     text: &[u8],
     format: Option<Format>,
 ) -> Result<(Vec<Validated>, Vec<Skipped>)> {
-    let engine = Engine::in_memory()?;
     let options = ImportOptions { format, ..ImportOptions::default() };
-    let (report, unread) = import_noting(&engine, name, text, &options)?;
-    let mut validated = Vec::new();
+    let engine = Engine::in_memory()?;
+    let mut importer = Importer::new(&engine, &options);
+    let parsed = importer.read(name, name, text);
+    let (mut validated, mut skipped) = (Vec::new(), Vec::new());
+    for conversation in parsed.conversations {
+        match lost_medium(&conversation) {
+            Some(reference) => skipped.push(Skipped {
+                file: name.to_owned(),
+                line: conversation.line,
+                reason: format!("it refers to {reference}, whose bytes are not in the file"),
+            }),
+            None => validated.push(validate_conversation(&conversation)),
+        }
+    }
+    // What was dumped can be read only where it lies in a database.
+    for dumped in &parsed.dumped {
+        importer.dumped(name, dumped)?;
+    }
     // In the order of the text: the log has them as they were read.
     let mut events = engine.subscribe(Access::Admin, 1);
     while let Some(delivery) = events.next_within(Duration::ZERO)? {
         let Delivery::Event(event) = delivery else { continue };
         if matches!(event.event.body, EventBody::Created(_)) {
             let session = engine.session(&*event.session_id).admin().open_existing()?;
-            let mut found = validate_session(&session)?;
-            if let Some(unread) = unread.get(&*event.session_id) {
-                found.violations.iter_mut().for_each(|it| it.place = in_file(it.place, unread));
-            }
-            validated.push(found);
+            validated.push(validate_session(&session)?);
         }
     }
-    Ok((validated, report.skipped))
+    let mut told = importer.into_report().skipped;
+    told.append(&mut skipped);
+    Ok((validated, told))
+}
+
+/// A medium that a message refers to, and that nobody can put into a request.
+fn lost_medium(conversation: &Conversation) -> Option<MediaRef> {
+    conversation.messages().find_map(|message| references(message).into_iter().next())
+}
+
+/// Checks a conversation by itself. It is not imported for that: what other conversations have
+/// the same id, and how much goes into a commit, is nothing to a provider.
+fn validate_conversation(conversation: &Conversation) -> Validated {
+    let Conversation { format, session_id, line, data, unread, .. } = conversation;
+    let (format, line) = (*format, *line);
+    let messages: Vec<Message> = conversation.messages().cloned().collect();
+    let (count, mut violations) = match format {
+        Format::OpenAi => {
+            let records: Vec<Json> = messages.iter().map(Message::to_json).collect();
+            validate_request(&records, format)
+        }
+        Format::Anthropic => {
+            let data = data.as_ref().and_then(|data| members(data.as_str()));
+            let mut document = data.unwrap_or_default();
+            write_as_it_came(&mut document, &messages);
+            validate_request(&[document.to_json()], format)
+        }
+        _ => (messages.len(), validate(messages.clone())),
+    };
+    for violation in &mut violations {
+        violation.place = in_file(violation.place, unread);
+    }
+    let (repaired, repairs) = legalize(messages);
+    let session_id = session_id.clone();
+    Validated { session_id, format, line, messages: count, violations, repaired, repairs }
 }
 
 /// The place in the file of what has a place among the messages that could be read.
@@ -94,6 +145,7 @@ fn in_file(place: Place, unread: &[usize]) -> Place {
     Place::Message(at)
 }
 
+/// Checks a session that was dumped.
 fn validate_session(session: &Session) -> Result<Validated> {
     let recorded = Recorded { now: session.at(Point::Head)? };
     let import = recorded.view().imports.last();
@@ -108,7 +160,8 @@ fn validate_session(session: &Session) -> Result<Validated> {
     };
     let (repaired, repairs) = legalize(messages);
     let session_id = session.id().to_owned();
-    Ok(Validated { session_id, format, messages: count, violations, repaired, repairs })
+    let line = None;
+    Ok(Validated { session_id, format, line, messages: count, violations, repaired, repairs })
 }
 
 /// Checks a request as it stands: an object with `messages`, or these alone.

@@ -157,6 +157,54 @@ fn conversations_come_in_the_order_of_the_file_and_with_their_images() {
 }
 
 #[test]
+fn conversations_of_one_id_are_checked_each_by_itself() {
+    let call = json!({"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    let asked = json!({"role": "user", "content": "Hi"});
+    let called = json!({"role": "assistant", "content": null, "tool_calls": [call]});
+    let result = json!({"role": "tool", "tool_call_id": "c", "content": "4"});
+    let orphan = json!({"role": "tool", "tool_call_id": "d", "content": "4"});
+    let lines = [
+        json!({"id": "s", "messages": [asked, called]}),
+        json!({"id": "s", "messages": [asked, called, result]}),
+        json!({"id": "s", "messages": [asked, orphan]}),
+    ];
+    let lines = lines.map(|line| line.to_string()).join("\n");
+    let output = validate(&["--json", "-"], &lines);
+    assert_eq!(code(&output), 1);
+    let told: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(told["skipped"], json!([]));
+    let found = told["conversations"].as_array().unwrap();
+    let found = found.iter().map(|it| (&it["line"], &it["violations"][0]["rule"]));
+    let expected = [
+        (&json!(1), &json!("answered-call")),
+        (&json!(2), &Value::Null),
+        (&json!(3), &json!("answering-result")),
+    ];
+    assert_eq!(found.collect::<Vec<_>>(), expected);
+    let words = stdout(&validate(&["-"], &lines));
+    assert!(words.contains("(s, openai, line 3, 2 messages)"), "{words}");
+    assert!(words.contains("2 violations in 3 conversations"), "{words}");
+}
+
+#[test]
+fn what_is_more_than_a_commit_takes_can_still_be_sent() {
+    let turns = r#"{"role":"user","content":"a"},{"role":"assistant","content":"b"}"#;
+    let text = format!(r#"{{"messages":[{}]}}"#, vec![turns; 30_000].join(","));
+    let output = validate(&["-"], &text);
+    assert_eq!((code(&output), &*stdout(&output)), (0, "legal to send: 1 conversation\n"));
+}
+
+#[test]
+fn a_conversation_whose_media_are_elsewhere_cannot_be_sent() {
+    let url = format!("sessionlog:blob/{}/3/data-url/image/png", "0".repeat(64));
+    let image = json!({"type": "image_url", "image_url": {"url": url}});
+    let text = json!({"messages": [{"role": "user", "content": [image]}]}).to_string();
+    let output = validate(&["-"], &text);
+    assert_eq!(code(&output), 1);
+    assert!(stdout(&output).contains("whose bytes are not in the file"), "{}", stdout(&output));
+}
+
+#[test]
 fn what_a_provider_takes_is_no_violation_and_what_it_refuses_is_one() {
     let cached = json!({"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}});
     let document = json!({"type": "document", "source": {"type": "url", "url": "https://x/y.pdf"}});
