@@ -148,10 +148,10 @@ pub use json::{Field, Json, JsonObject};
 pub use log::Rewritten;
 pub use log::{Batch, Durability, Log, MemoryLog, Op, Order, PageLimit, Range, Record};
 pub use message::{
-    Anthropic, Content, Media, MediaForm, MediaRef, Message, Metrics, Omitted, Part, Place, Repair,
-    Role, Rule, ToolCall, Violation, check_anthropic, check_openai, left_out_of_anthropic,
-    left_out_of_openai, legalize, to_anthropic, to_openai, validate, validate_anthropic,
-    validate_openai,
+    Anthropic, Content, LEFT_OUT_IN_FRONT, Media, MediaForm, MediaRef, Message, Metrics, Omitted,
+    Part, Place, Repair, Role, Rule, ToolCall, Violation, check_anthropic, check_openai,
+    left_out_of_anthropic, left_out_of_openai, legalize, to_anthropic, to_openai, validate,
+    validate_anthropic, validate_openai,
 };
 pub use model::{
     AnswerSchema, Cancel, Model, ModelAnswer, ModelOutage, ModelRequest, ToolDefinition,

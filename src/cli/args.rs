@@ -343,6 +343,7 @@ Requests of OpenAI and Anthropic are checked against all rules of that provider;
 that calls and results belong together. No database is needed, and none is touched. --repair prints
 each conversation mended, a line each and nothing but its messages, and says on standard error what
 it took. Parts that are neither text nor images are left out of what is mended, and counted there.
+What cannot be mended, as a request without messages, exits with 1.
 
 Examples:
   sessionlog validate request.json

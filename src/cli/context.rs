@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 #[cfg(feature = "tokens")]
 use sessionlog::Tokenizer;
 use sessionlog::{
-    Anthropic, Context, ContextBuilder, ContextTokens, EventBody, PromptFormat, RecordedContext,
-    Session, TokenCounter,
+    Anthropic, Context, ContextBuilder, ContextTokens, EventBody, LEFT_OUT_IN_FRONT, PromptFormat,
+    RecordedContext, Session, TokenCounter,
 };
 
 use super::args::{ContextArgs, Global, Provider};
@@ -111,6 +111,10 @@ fn write_context(context: &Context, out: &mut Output) -> Result<()> {
 
 /// What is said of parts that a provider is not given.
 pub(super) fn left_out_words(kind: &str, count: u64) -> String {
+    if kind == LEFT_OUT_IN_FRONT {
+        let messages = text::count(count, "message");
+        return format!("left out {messages} in front: the request begins with the user");
+    }
     let kind = if kind.is_empty() { "no type" } else { kind };
     format!(
         "left out {} of type {kind}: the request has no place for it",

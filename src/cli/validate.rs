@@ -6,7 +6,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use sessionlog::transcript::{Format, Skipped, Validated, validate_text};
-use sessionlog::{Place, left_out_of_anthropic, left_out_of_openai, to_anthropic, to_openai};
+use sessionlog::{
+    Place, Violation, left_out_of_anthropic, left_out_of_openai, to_anthropic, to_openai,
+    validate_anthropic, validate_openai,
+};
 
 use super::args::{Provider, ValidateArgs};
 use super::context::left_out_words;
@@ -37,7 +40,8 @@ pub(super) fn run(args: &ValidateArgs, out: &mut Output) -> Result<Outcome> {
     }
     out.flush()?;
     let is_whole = report.skipped.is_empty() && !report.found.is_empty();
-    let is_fine = is_whole && (args.repair || report.violations() == 0);
+    let is_legal = if args.repair { report.is_mended(args) } else { report.violations() == 0 };
+    let is_fine = is_whole && is_legal;
     Ok(if is_fine { Outcome::Fine } else { Outcome::Troubled })
 }
 
@@ -57,6 +61,10 @@ impl Report {
         self.found.iter().map(|(_, found)| found.violations.len()).sum()
     }
 
+    fn is_mended(&self, args: &ValidateArgs) -> bool {
+        self.found.iter().all(|(_, found)| Mended::of(found, args).violations.is_empty())
+    }
+
     fn to_json(&self, args: &ValidateArgs) -> Value {
         let conversations: Vec<Value> = self
             .found
@@ -68,17 +76,21 @@ impl Report {
                     "format": found.format.as_str(),
                     "line": found.line,
                     "messages": found.messages,
-                    "violations": violations(found),
+                    "violations": violations(&found.violations),
                     "repairs": found.repairs.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 });
                 if let Some(members) = conversation.as_object_mut().filter(|_| args.repair) {
-                    members.insert(String::from("repaired"), repaired(found, args));
+                    let mended = Mended::of(found, args);
+                    members.insert(String::from("repaired"), mended.request);
+                    let unmended = violations(&mended.violations);
+                    members.insert(String::from("unmended"), unmended.into());
                     members.insert(String::from("left_out"), json!(left_out(found, args)));
                 }
                 conversation
             })
             .collect();
-        let ok = self.violations() == 0 && self.skipped.is_empty() && !self.found.is_empty();
+        let is_legal = self.violations() == 0 && (!args.repair || self.is_mended(args));
+        let ok = is_legal && self.skipped.is_empty() && !self.found.is_empty();
         json!({ "ok": ok, "conversations": conversations, "skipped": self.skipped })
     }
 
@@ -113,12 +125,17 @@ impl Report {
     /// The documents alone go to standard output, so that it can be a file that is sent.
     fn write_repaired(&self, args: &ValidateArgs, out: &mut Output) -> Result<()> {
         for (file, found) in &self.found {
-            out.json(&repaired(found, args))?;
+            let mended = Mended::of(found, args);
+            out.json(&mended.request)?;
             for repair in &found.repairs {
                 super::complain(&format!("{file}: {}: {repair}", found.session_id));
             }
             for (kind, count) in left_out(found, args) {
                 let words = left_out_words(&kind, count);
+                super::complain(&format!("{file}: {}: {words}", found.session_id));
+            }
+            for violation in &mended.violations {
+                let words = format!("cannot be mended: {violation} [{}]", violation.rule);
                 super::complain(&format!("{file}: {}: {words}", found.session_id));
             }
         }
@@ -137,8 +154,8 @@ impl Report {
     }
 }
 
-fn violations(found: &Validated) -> Vec<Value> {
-    let violations = found.violations.iter().map(|violation| {
+fn violations(violations: &[Violation]) -> Vec<Value> {
+    let violations = violations.iter().map(|violation| {
         let message = match violation.place {
             Place::Message(at) => Some(at),
             Place::System | Place::End => None,
@@ -169,17 +186,31 @@ fn left_out(found: &Validated, args: &ValidateArgs) -> BTreeMap<String, u64> {
     }
 }
 
-/// A request without its other members.
-fn repaired(found: &Validated, args: &ValidateArgs) -> Value {
-    match provider(found, args) {
-        Provider::Openai => json!({ "messages": to_openai(&found.repaired) }),
-        Provider::Anthropic => {
-            let prompt = to_anthropic(&found.repaired);
-            let mut request = json!({ "messages": prompt.messages });
-            if let (Some(system), Some(members)) = (prompt.system, request.as_object_mut()) {
-                members.insert(String::from("system"), system.into());
+/// What a conversation is when mended.
+struct Mended {
+    /// A request without its other members.
+    request: Value,
+    /// What a provider would still refuse. Nothing mends a request of no message.
+    violations: Vec<Violation>,
+}
+
+impl Mended {
+    fn of(found: &Validated, args: &ValidateArgs) -> Self {
+        match provider(found, args) {
+            Provider::Openai => {
+                let messages = to_openai(&found.repaired);
+                let violations = validate_openai(&messages);
+                Self { request: json!({ "messages": messages }), violations }
             }
-            request
+            Provider::Anthropic => {
+                let prompt = to_anthropic(&found.repaired);
+                let violations = validate_anthropic(&prompt);
+                let mut request = json!({ "messages": prompt.messages });
+                if let (Some(system), Some(members)) = (prompt.system, request.as_object_mut()) {
+                    members.insert(String::from("system"), system.into());
+                }
+                Self { request, violations }
+            }
         }
     }
 }

@@ -15,8 +15,8 @@ pub use self::media::{Media, MediaForm, MediaRef};
 pub use self::metrics::Metrics;
 pub use self::omitted::Omitted;
 pub use self::provider::{
-    Anthropic, check_anthropic, check_openai, left_out_of_anthropic, left_out_of_openai,
-    to_anthropic, to_openai, validate_anthropic, validate_openai,
+    Anthropic, LEFT_OUT_IN_FRONT, check_anthropic, check_openai, left_out_of_anthropic,
+    left_out_of_openai, to_anthropic, to_openai, validate_anthropic, validate_openai,
 };
 pub use self::rule::{Place, Rule, Violation};
 

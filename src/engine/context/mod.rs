@@ -89,7 +89,9 @@ impl Context {
     }
 
     /// How many parts of the messages the request leaves out, by their type: files, audio and
-    /// whatever else the format has no place for.
+    /// whatever else the format has no place for. Under
+    /// [`LEFT_OUT_IN_FRONT`](crate::LEFT_OUT_IN_FRONT), whole messages: those of the model before
+    /// the first words of the person, where the format is Anthropic's.
     pub fn left_out(&self) -> BTreeMap<String, u64> {
         match self.manifest.format {
             PromptFormat::OpenAi => left_out_of_openai(&self.messages),

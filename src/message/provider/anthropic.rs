@@ -26,7 +26,7 @@ pub struct Anthropic {
 /// The list is made legal first, so any list will do; [`check_anthropic`](super::check_anthropic)
 /// finds nothing to say about what comes out. Instructions go to the system prompt wherever
 /// they stand, and what the model says before the first word of the user is left out, because
-/// the API wants the user to begin.
+/// the API wants the user to begin; [`left_out_of_anthropic`] tells of it.
 ///
 /// ```
 /// use sessionlog::{Message, check_anthropic, to_anthropic};
@@ -57,14 +57,11 @@ pub fn to_anthropic(messages: &[Message]) -> Anthropic {
             Role::System | Role::Developer => {
                 system.push(message.content.text());
             }
-            Role::User => {
-                let blocks = blocks(&message.content, |part| image_block(&part));
-                conversation.say(Speaker::User, blocks);
-            }
+            Role::User => conversation.say(Speaker::User, user_blocks(message)),
             Role::Assistant if !conversation.0.is_empty() => {
                 let turn_ids: Vec<String> =
                     message.tool_calls.iter().map(|call| call_id(call, &mut ids)).collect();
-                let mut said = blocks(&message.content, |part| thinking_block(&part));
+                let mut said = said_blocks(message);
                 let calls = message.tool_calls.iter().zip(&turn_ids);
                 said.extend(calls.map(|(call, id)| tool_use(call, id)));
                 conversation.say(Speaker::Assistant, said);
@@ -80,9 +77,22 @@ pub fn to_anthropic(messages: &[Message]) -> Anthropic {
     Anthropic { system, messages: conversation.finish() }
 }
 
-/// How many parts of messages [`to_anthropic`] leaves out, by their type; text is never left out.
+/// What [`left_out_of_anthropic`] counts whole messages under: those of the model, and of the
+/// tools it calls, that stand before the first words of the user.
+pub const LEFT_OUT_IN_FRONT: &str = "message-before-user";
+
+/// How many parts of messages [`to_anthropic`] leaves out, by their type, and under
+/// [`LEFT_OUT_IN_FRONT`] how many messages, because the API wants the user to begin. No other text
+/// is left out.
+///
+/// ```
+/// use sessionlog::{LEFT_OUT_IN_FRONT, Message, left_out_of_anthropic};
+///
+/// let messages = [Message::assistant("How can I help?"), Message::user("Hello")];
+/// assert_eq!(left_out_of_anthropic(&messages)[LEFT_OUT_IN_FRONT], 1);
+/// ```
 pub fn left_out_of_anthropic(messages: &[Message]) -> BTreeMap<String, u64> {
-    left_out(messages, |message, part| {
+    let mut counts = left_out(messages, |message, part| {
         let Part::Json(json) = part else { return true };
         match message.role {
             Role::User => image_block(&json.to_value()).is_some(),
@@ -90,7 +100,37 @@ pub fn left_out_of_anthropic(messages: &[Message]) -> BTreeMap<String, u64> {
             Role::Tool => !is_error(message) && image_block(&json.to_value()).is_some(),
             Role::System | Role::Developer | Role::Other(_) => false,
         }
-    })
+    });
+    let in_front = said_in_front(messages);
+    if in_front > 0 {
+        counts.insert(LEFT_OUT_IN_FRONT.to_owned(), in_front);
+    }
+    counts
+}
+
+/// How many messages that say something stand before the first words of the user.
+fn said_in_front(messages: &[Message]) -> u64 {
+    let (messages, _) = legalize(messages.to_vec());
+    let mut count = 0;
+    for (message, results) in turns(&messages) {
+        match message.role {
+            Role::User if !user_blocks(message).is_empty() => break,
+            Role::Assistant if !results.is_empty() || !said_blocks(message).is_empty() => {
+                count += 1 + results.len() as u64;
+            }
+            _ => {}
+        }
+    }
+    count
+}
+
+fn user_blocks(message: &Message) -> Vec<Value> {
+    blocks(&message.content, |part| image_block(&part))
+}
+
+/// What the model says, without what it calls.
+fn said_blocks(message: &Message) -> Vec<Value> {
+    blocks(&message.content, |part| thinking_block(&part))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

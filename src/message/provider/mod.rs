@@ -12,7 +12,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::iter;
 
-pub use self::anthropic::{Anthropic, left_out_of_anthropic, to_anthropic};
+pub use self::anthropic::{Anthropic, LEFT_OUT_IN_FRONT, left_out_of_anthropic, to_anthropic};
 pub use self::anthropic_rules::{check_anthropic, validate_anthropic};
 pub use self::openai::{left_out_of_openai, to_openai};
 pub use self::openai_rules::{check_openai, validate_openai};

@@ -205,6 +205,38 @@ fn a_conversation_whose_media_are_elsewhere_cannot_be_sent() {
 }
 
 #[test]
+fn what_is_left_out_in_front_is_told() {
+    let request = r#"{"messages":[
+        {"role":"assistant","content":"Hi!"},{"role":"user","content":"b"}]}"#;
+    let output = validate(&["--repair", "--as", "anthropic", "-"], request);
+    assert_eq!(code(&output), 0);
+    assert!(stderr(&output).contains("left out 1 message in front"), "{}", stderr(&output));
+    let output = validate(&["--repair", "--as", "anthropic", "--json", "-"], request);
+    let told: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let conversation = &told["conversations"][0];
+    assert_eq!(conversation["left_out"], json!({"message-before-user": 1}));
+    assert_eq!((&told["ok"], &conversation["unmended"]), (&json!(true), &json!([])));
+}
+
+#[test]
+fn what_cannot_be_mended_is_no_success() {
+    let request = r#"{"system":"s","messages":[{"role":"assistant","content":"x"}]}"#;
+    let output = validate(&["--repair", "-"], request);
+    assert_eq!(code(&output), 1);
+    let words = stderr(&output);
+    assert!(words.contains("cannot be mended: at the end: there is no message"), "{words}");
+    let output = validate(&["--repair", "--json", "-"], request);
+    assert_eq!(code(&output), 1);
+    let told: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let conversation = &told["conversations"][0];
+    assert_eq!(
+        (&told["ok"], &conversation["unmended"][0]["rule"]),
+        (&json!(false), &json!("not-empty"))
+    );
+    assert_eq!(conversation["left_out"], json!({"message-before-user": 1}));
+}
+
+#[test]
 fn what_a_provider_takes_is_no_violation_and_what_it_refuses_is_one() {
     let cached = json!({"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}});
     let document = json!({"type": "document", "source": {"type": "url", "url": "https://x/y.pdf"}});

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::json::{Field, Json};
 use crate::message::legal::tests::any_messages;
 use crate::message::{
-    Content, Message, Part, Role, Rule, Violation, check_anthropic, check_openai, legalize,
-    to_anthropic, to_openai,
+    Content, LEFT_OUT_IN_FRONT, Message, Part, Role, Rule, Violation, check_anthropic,
+    check_openai, left_out_of_anthropic, left_out_of_openai, legalize, to_anthropic, to_openai,
 };
 
 fn part(value: Value) -> Part {
@@ -137,6 +137,20 @@ fn anthropic_gets_speakers_by_turns_and_results_directly_behind_calls() {
     ]);
     assert_eq!(Value::from(prompt.messages.clone()), expected);
     assert_eq!(check_anthropic(&prompt), Ok(()));
+}
+
+#[test]
+fn what_the_model_says_in_front_of_the_user_is_counted() {
+    let image = || part(json!({"type": "audio"}));
+    let called = Message::assistant("").with_call("a", "look", "{}");
+    let greeting = [Message::assistant("Hi"), called, Message::tool("a", "seen")];
+    let nobody = [of_parts(Role::User, vec![image()]), Message::assistant(" ")];
+    let talk = [Message::user("Hello"), Message::assistant("Well?")];
+    let all = [&greeting[..], &nobody, &talk].concat();
+    assert_eq!(left_out_of_anthropic(&all)[LEFT_OUT_IN_FRONT], 3);
+    assert_eq!(to_anthropic(&all).messages.len(), 2);
+    assert!(left_out_of_anthropic(&talk).is_empty());
+    assert!(!left_out_of_openai(&all).contains_key(LEFT_OUT_IN_FRONT));
 }
 
 #[test]
