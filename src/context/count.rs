@@ -138,92 +138,12 @@ fn sum(tokens: impl Iterator<Item = u64>) -> u64 {
     tokens.fold(0, u64::saturating_add)
 }
 
-/// An estimate of what the tokenizers of current models count, without their tables.
-///
-/// A word of ASCII letters counts for one and one more for each further eight letters, digits
-/// count by three, other ASCII signs by two, white space by its stretches (a single space between
-/// two words for nothing), and any other character for one.
-///
-/// Over 250 real transcripts of agents (1.9 million tokens of English prose, source code, JSON and
-/// logs) it came to 1.05 times what `o200k_base` counts; for eight transcripts in ten between 1.03
-/// and 1.11 times, at the least 0.89, at the most 1.22. So leave a tenth of a window free, or
-/// count with the `Tokenizer` of feature `tokens`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct EstimatedTokens;
-
-/// Characters of one kind that follow one another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Letters,
-    Digits,
-    Signs,
-    Space,
-    Other,
-}
-
-impl Kind {
-    fn of(c: char) -> Self {
-        match c {
-            _ if c.is_ascii_alphabetic() => Self::Letters,
-            _ if c.is_ascii_digit() => Self::Digits,
-            _ if c.is_whitespace() => Self::Space,
-            _ if c.is_ascii() => Self::Signs,
-            _ => Self::Other,
-        }
-    }
-
-    /// What a stretch of so many characters counts for.
-    fn tokens(self, chars: usize) -> usize {
-        match self {
-            Self::Letters => chars.div_ceil(8),
-            Self::Digits => chars.div_ceil(3),
-            Self::Signs => chars.div_ceil(2),
-            Self::Space => 1,
-            Self::Other => chars,
-        }
-    }
-}
-
-impl TokenCounter for EstimatedTokens {
-    fn name(&self) -> &'static str {
-        "estimate-1"
-    }
-
-    fn count(&self, text: &str) -> usize {
-        let mut tokens = 0;
-        let mut stretch: Option<(Kind, usize)> = None;
-        let mut was_space = true;
-        for c in text.chars() {
-            let kind = Kind::of(c);
-            let is_between = c == ' ' && !was_space;
-            was_space = kind == Kind::Space;
-            stretch = match stretch {
-                Some((last, chars)) if last == kind => Some((kind, chars + 1)),
-                ended => {
-                    tokens += ended.map_or(0, |(kind, chars)| kind.tokens(chars));
-                    (!is_between).then_some((kind, 1))
-                }
-            };
-        }
-        tokens + stretch.map_or(0, |(kind, chars)| kind.tokens(chars))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn an_estimate_is_near_what_a_tokenizer_counts() {
-        assert_eq!(EstimatedTokens.count(""), 0);
-        assert_eq!(EstimatedTokens.count("The quick brown fox"), 4);
-        assert_eq!(EstimatedTokens.count("incomprehensible"), 2);
-        assert_eq!(EstimatedTokens.count("12345"), 2);
-        assert_eq!(EstimatedTokens.count("a\n\n    b"), 3);
-        assert_eq!(EstimatedTokens.count("日本語"), 3);
-    }
+    use crate::context::EstimatedTokens;
 
     #[test]
     fn a_tool_counts_its_name_its_description_and_its_schema() {

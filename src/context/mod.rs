@@ -8,15 +8,17 @@ mod budget;
 mod compose;
 mod count;
 mod digest;
+mod estimate;
 mod parts;
 #[cfg(feature = "tokens")]
 mod tokenizer;
 
 pub(crate) use self::budget::{Fitted, fit, is_over};
 pub(crate) use self::compose::{Cut, begins, compose};
-pub use self::count::{EstimatedTokens, IMAGE_TOKENS, MESSAGE_TOKENS, TokenCounter};
+pub use self::count::{IMAGE_TOKENS, MESSAGE_TOKENS, TokenCounter};
 pub(crate) use self::count::{Tally, tool_tokens};
 pub(crate) use self::digest::prompt_digest;
+pub use self::estimate::EstimatedTokens;
 pub(crate) use self::parts::Parts;
 pub use self::parts::{ContextMemory, ContextTokens};
 #[cfg(feature = "tokens")]

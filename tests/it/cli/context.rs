@@ -22,7 +22,7 @@ fn the_next_call_is_shown_as_a_provider_takes_it() {
     let none = db.json(&["context", "demo-parcel", "--no-history", "--skip-role", "system"]);
     assert_eq!(none["messages"].as_array().unwrap().len(), 0);
     let shown = db.fine(&["context", "demo-parcel", "--runs", "1", "--summary"]);
-    assert!(shown.contains("tokens by estimate-1: system message"), "{shown}");
+    assert!(shown.contains("tokens by estimate-2: system message"), "{shown}");
     let words = db.refused(1, &["context", "demo-parcel", "--budget", "3"]);
     assert!(words.contains("is over the limit of 3"), "{words}");
     db.refused(2, &["context", "demo-parcel", "--skip-role", "nobody"]);
@@ -46,7 +46,7 @@ fn tokens_are_counted_by_the_tokenizer_that_was_asked_for() {
         let shown = db.fine(&["context", "s", "--tokenizer", name]);
         assert!(shown.contains(&format!("tokens by {name}: ")), "{shown}");
     }
-    assert_eq!(count(&[]).0, "estimate-1");
+    assert_eq!(count(&[]).0, "estimate-2");
     db.refused(2, &["context", "s", "--tokenizer", "p50k"]);
     db.refused(2, &["context", "s", "--run", "1", "--tokenizer", "o200k"]);
 }
