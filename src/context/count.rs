@@ -94,7 +94,8 @@ fn openai_message(message: &Value, tally: &Tally<'_>) -> u64 {
     let calls = calls.filter_map(|call| call.get("function"));
     let calls = calls.map(|call| tally.member(call, "name") + tally.member(call, "arguments"));
     let content = message.get("content").unwrap_or(&Value::Null);
-    MESSAGE_TOKENS + tally.member(message, "name") + content_tokens(content, tally) + sum(calls)
+    let beside = tally.member(message, "name") + tally.member(message, "refusal");
+    MESSAGE_TOKENS + beside + content_tokens(content, tally) + sum(calls)
 }
 
 /// The tokens of a request in Anthropic's format.

@@ -8,6 +8,7 @@ mod provider;
 mod rule;
 
 use rkyv::{Archive, Deserialize, Serialize};
+use serde_json::Value;
 
 pub(crate) use self::legal::Pairing;
 pub use self::legal::{Repair, legalize, validate};
@@ -282,6 +283,27 @@ impl Message {
     /// The message as the record it came from.
     pub fn to_json(&self) -> Json {
         provider::to_record(self).to_json()
+    }
+
+    /// What the model says where it refuses to answer: OpenAI's member `refusal`, which stands
+    /// beside the content.
+    pub fn refusal(&self) -> Option<String> {
+        let Some(Value::String(refusal)) = self.extra("refusal").map(Json::to_value) else {
+            return None;
+        };
+        Some(refusal).filter(|refusal| !refusal.is_empty())
+    }
+
+    /// The words of an answer that was spoken, which stand beside the content too.
+    pub(crate) fn transcript(&self) -> Option<String> {
+        let audio = self.extra("audio")?.to_value();
+        let words = audio.get("transcript")?.as_str()?;
+        (!words.is_empty()).then(|| words.to_owned())
+    }
+
+    /// Whether nothing is said in it, wherever a provider puts what is said.
+    pub(crate) fn is_wordless(&self) -> bool {
+        self.content.is_empty() && self.refusal().is_none() && self.transcript().is_none()
     }
 
     /// A member of `extra`.

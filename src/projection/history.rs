@@ -169,7 +169,7 @@ pub(crate) fn keep_last_calls(messages: Vec<Message>, count: usize) -> Vec<Messa
             let dropped = calls_to_drop.min(message.tool_calls.len());
             calls_to_drop -= dropped;
             message.tool_calls.drain(..dropped);
-            if message.tool_calls.is_empty() && message.content.is_empty() {
+            if message.tool_calls.is_empty() && message.is_wordless() {
                 continue;
             }
         }

@@ -5,6 +5,7 @@ use std::mem;
 
 use super::rule::{Place, Violation};
 use super::{Content, Message, Part, Role};
+use crate::json::{Field, Json};
 
 pub(crate) use self::pairing::Pairing;
 use self::pairing::{CallPlace, response_of};
@@ -232,11 +233,12 @@ fn merge_responses(turns: Vec<Turn>, repairs: &mut Repairs) -> Vec<Turn> {
 
 fn is_empty(turn: &Turn) -> bool {
     let message = &turn.message;
-    message.role == Role::Assistant && message.tool_calls.is_empty() && message.content.is_empty()
+    message.role == Role::Assistant && message.tool_calls.is_empty() && message.is_wordless()
 }
 
 fn join(first: &mut Turn, second: Turn, repairs: &mut Repairs) {
     let message = &mut first.message;
+    join_refusals(message, &second.message);
     if !second.message.content.is_empty() {
         let content = mem::replace(&mut message.content, Content::Absent);
         message.content = join_contents(content, second.message.content);
@@ -251,6 +253,27 @@ fn join(first: &mut Turn, second: Turn, repairs: &mut Repairs) {
     if let Some(response_id) = second.message.response_id {
         repairs.add(second.at, Repair::MergedResponse { response_id });
     }
+}
+
+/// What stands beside the content is said too.
+fn join_refusals(message: &mut Message, second: &Message) {
+    let refusals = [message.refusal(), second.refusal()];
+    if refusals.iter().all(Option::is_some) {
+        let refusals: Vec<String> = refusals.into_iter().flatten().collect();
+        let value = Json::string(&refusals.join("\n"));
+        message.extra.retain(|field| field.name != "refusal");
+        message.extra.push(Field { name: String::from("refusal"), value });
+    } else if second.refusal().is_some() {
+        take_member(message, second, "refusal");
+    }
+    if message.transcript().is_none() && second.transcript().is_some() {
+        take_member(message, second, "audio");
+    }
+}
+
+fn take_member(message: &mut Message, second: &Message, name: &str) {
+    message.extra.retain(|field| field.name != name);
+    message.extra.extend(second.extra.iter().filter(|field| field.name == name).cloned());
 }
 
 fn join_contents(first: Content, second: Content) -> Content {

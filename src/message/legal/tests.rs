@@ -311,9 +311,20 @@ pub(in crate::message) fn any_messages() -> impl Strategy<Value = Vec<Message>> 
     let response = prop::sample::select(vec![None, Some("r"), Some("s")]);
     let calls = prop::collection::vec(any_call(), 0..4);
     let name = prop::sample::select(vec![None, Some("anna"), Some("an na")]);
-    let message = (role, any_content(), response, calls, any_id(), name, any::<bool>()).prop_map(
-        |(role, content, response_id, tool_calls, tool_call_id, name, is_error)| {
+    let beside = prop::sample::select(vec![
+        None,
+        Some(("refusal", json!("No."))),
+        Some(("refusal", json!(" "))),
+        Some(("audio", json!({"id": "a", "transcript": "Hm. "}))),
+    ]);
+    let said = (any_content(), prop_oneof![3 => Just(None), 1 => beside]);
+    let message = (role, said, response, calls, any_id(), name, any::<bool>()).prop_map(
+        |(role, (content, beside), response_id, tool_calls, tool_call_id, name, is_error)| {
             let mut message = Message::new(role, content);
+            let beside = beside.filter(|_| message.role == Role::Assistant);
+            message.extra.extend(
+                beside.map(|(name, value)| Field { name: name.into(), value: value.into() }),
+            );
             message.response_id = response_id.map(str::to_owned);
             if message.role != Role::User || is_error {
                 message.tool_calls = tool_calls;
@@ -392,4 +403,19 @@ proptest! {
         }
         prop_assert!(expected.is_empty());
     }
+}
+
+#[test]
+fn a_refusal_stays_when_the_parts_of_its_response_are_joined() {
+    let part = |record: &str| Message::from_json(record).unwrap();
+    let (legal, _) = legalize(vec![
+        part(r#"{"role":"assistant","response_id":"r","content":"Well.","refusal":null}"#),
+        part(r#"{"role":"assistant","response_id":"r","content":null,"refusal":"No."}"#),
+        part(r#"{"role":"assistant","response_id":"r","content":null,"refusal":"Never."}"#),
+    ]);
+    assert_eq!(legal.len(), 1);
+    assert_eq!(
+        (legal[0].content.text(), legal[0].refusal()),
+        ("Well.".into(), Some("No.\nNever.".into()))
+    );
 }

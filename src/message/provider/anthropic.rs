@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::image::Image;
+use super::openai::refusal_part;
 use super::{left_out, to_function_name, to_word, turns};
 use crate::message::legal::{UniqueIds, legalize};
 use crate::message::{Content, Message, Part, Role, ToolCall};
@@ -96,7 +97,7 @@ pub fn left_out_of_anthropic(messages: &[Message]) -> BTreeMap<String, u64> {
         let Part::Json(json) = part else { return true };
         match message.role {
             Role::User => image_block(&json.to_value()).is_some(),
-            Role::Assistant => thinking_block(&json.to_value()).is_some(),
+            Role::Assistant => said_block(&json.to_value()).is_some(),
             Role::Tool => !is_error(message) && image_block(&json.to_value()).is_some(),
             Role::System | Role::Developer | Role::Other(_) => false,
         }
@@ -128,9 +129,18 @@ fn user_blocks(message: &Message) -> Vec<Value> {
     blocks(&message.content, |part| image_block(&part))
 }
 
-/// What the model says, without what it calls.
+/// What the model says, without what it calls. The API knows no refusals and no spoken answers:
+/// they are words.
 fn said_blocks(message: &Message) -> Vec<Value> {
-    blocks(&message.content, |part| thinking_block(&part))
+    let mut said = blocks(&message.content, |part| said_block(&part));
+    let words = message.transcript().filter(|_| message.content.text().is_empty());
+    let beside = words.into_iter().chain(message.refusal());
+    said.extend(beside.filter_map(|words| text_block(&words)));
+    said
+}
+
+fn said_block(part: &Value) -> Option<Value> {
+    thinking_block(part).or_else(|| text_block(&refusal_part(part)?))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -51,7 +51,11 @@ pub fn to_openai(messages: &[Message]) -> Vec<Value> {
 /// # Ok::<(), sessionlog::Error>(())
 /// ```
 pub fn left_out_of_openai(messages: &[Message]) -> BTreeMap<String, u64> {
-    left_out(messages, |message, part| message.role == Role::User && user_part(part).is_some())
+    left_out(messages, |message, part| match (&message.role, part) {
+        (Role::User, part) => user_part(part).is_some(),
+        (Role::Assistant, Part::Json(json)) => refusal_part(&json.to_value()).is_some(),
+        _ => false,
+    })
 }
 
 /// Ids that the API takes, different in one message.
@@ -67,12 +71,13 @@ fn short_ids(calls: &[ToolCall]) -> Vec<String> {
 
 /// `None` where nothing is left that the API takes.
 fn render(message: &Message, ids: &[String]) -> Option<Value> {
+    let refusal = refusal(message).filter(|_| message.role == Role::Assistant);
     let content = match message.role {
         Role::User => user_content(&message.content)?,
         Role::System | Role::Developer => plain_content(&message.content)?,
         Role::Assistant => {
-            let text = message.content.text();
-            match (text.is_empty(), ids.is_empty()) {
+            let text = spoken(message);
+            match (text.is_empty(), ids.is_empty() && refusal.is_none()) {
                 (true, true) => return None,
                 (true, false) => Value::Null,
                 (false, _) => Value::from(text),
@@ -86,11 +91,41 @@ fn render(message: &Message, ids: &[String]) -> Option<Value> {
     if let Some(name) = message.name.as_deref().filter(|name| is_function_name(name)) {
         rendered.insert("name".into(), name.into());
     }
+    if let Some(refusal) = refusal {
+        rendered.insert("refusal".into(), refusal.into());
+    }
     if !ids.is_empty() {
         let calls = message.tool_calls.iter().zip(ids).map(|(call, id)| render_call(call, id));
         rendered.insert("tool_calls".into(), calls.collect());
     }
     Some(Value::Object(rendered))
+}
+
+/// What the model says. A spoken answer is given as its words: its sound can be named for an hour.
+fn spoken(message: &Message) -> String {
+    let text = message.content.text();
+    if text.is_empty() { message.transcript().unwrap_or_default() } else { text }
+}
+
+/// A refusal, which stands beside the content or in parts of it.
+fn refusal(message: &Message) -> Option<String> {
+    let parts = match &message.content {
+        Content::Parts(parts) => parts.as_slice(),
+        Content::Absent | Content::Null | Content::Text(_) => &[],
+    };
+    let parts = parts.iter().filter_map(|part| match part {
+        Part::Json(json) => refusal_part(&json.to_value()),
+        Part::Text(_) => None,
+    });
+    let refusals: Vec<String> = parts.chain(message.refusal()).collect();
+    (!refusals.is_empty()).then(|| refusals.join("\n"))
+}
+
+/// What a part of type `refusal` says.
+pub(super) fn refusal_part(part: &Value) -> Option<String> {
+    let refusal = part.get("refusal")?.as_str()?;
+    let is_refusal = part.get("type").is_some_and(|kind| kind == "refusal");
+    (is_refusal && !refusal.is_empty()).then(|| refusal.to_owned())
 }
 
 fn render_call(call: &ToolCall, id: &str) -> Value {

@@ -100,7 +100,8 @@ fn check_assistant<'a>(
     unanswered: &mut HashSet<&'a str>,
 ) -> Result<(), Broken> {
     let Some(calls) = members.get("tool_calls") else {
-        let is_refusal = members.get("refusal").is_some_and(Value::is_string);
+        let is_said = |words: &str| !words.is_empty();
+        let is_refusal = members.get("refusal").and_then(Value::as_str).is_some_and(is_said);
         if is_refusal || members.get("audio").is_some_and(Value::is_object) {
             return Ok(());
         }

@@ -226,7 +226,11 @@ fn a_manifest_that_says_nonsense_is_refused_or_told() {
         append(ContextRecorded { run_seqs: span(1, 1), ..Default::default() }).unwrap().last_seq;
     let error = session.recorded_context(seq).unwrap().rebuild_with(&[]).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Invalid { .. }), "{error}");
-    let lies = ContextRecorded { prompt_digest: Some([1; 32]), rules: 1, ..Default::default() };
+    let lies = ContextRecorded {
+        prompt_digest: Some([1; 32]),
+        rules: ContextRecorded::RULES,
+        ..Default::default()
+    };
     let seq = append(lies).unwrap().last_seq;
     let rebuilt = session.recorded_context(seq).unwrap().rebuild_with(&[]).unwrap();
     assert_eq!(rebuilt.changes(), [ContextChange::Unexplained]);

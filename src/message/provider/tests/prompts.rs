@@ -140,6 +140,36 @@ fn anthropic_gets_speakers_by_turns_and_results_directly_behind_calls() {
 }
 
 #[test]
+fn a_refusal_and_a_spoken_answer_are_something_said() {
+    let read = |value: Value| Message::from_json(&value.to_string()).unwrap();
+    let inside = json!([{"type": "refusal", "refusal": "Nor this."}]);
+    let messages = [
+        Message::user("Do it."),
+        read(json!({"role": "assistant", "content": null, "refusal": "I cannot."})),
+        Message::user("And this?"),
+        read(json!({"role": "assistant", "content": inside})),
+        Message::user("Say it."),
+        read(json!({"role": "assistant", "content": null,
+            "audio": {"id": "a", "data": "AAAA", "transcript": "It."}})),
+        Message::user("Well?"),
+        read(json!({"role": "assistant", "content": "", "refusal": null})),
+    ];
+    let (legal, repairs) = legalize(messages.to_vec());
+    assert_eq!((legal.len(), repairs.len()), (7, 1), "{repairs:?}");
+    let prompt = to_openai(&messages);
+    assert_eq!(prompt[1], json!({"role": "assistant", "content": null, "refusal": "I cannot."}));
+    assert_eq!(prompt[3]["refusal"], "Nor this.");
+    assert_eq!(prompt[5]["content"], "It.");
+    assert_eq!(check_openai(&prompt), Ok(()));
+    let prompt = to_anthropic(&messages);
+    let said = [1, 3, 5].map(|at: usize| prompt.messages[at]["content"][0]["text"].clone());
+    assert_eq!(said, ["I cannot.", "Nor this.", "It."]);
+    assert_eq!(check_anthropic(&prompt), Ok(()));
+    assert!(left_out_of_openai(&messages).is_empty());
+    assert!(left_out_of_anthropic(&messages).is_empty());
+}
+
+#[test]
 fn what_the_model_says_in_front_of_the_user_is_counted() {
     let image = || part(json!({"type": "audio"}));
     let called = Message::assistant("").with_call("a", "look", "{}");
