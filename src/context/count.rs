@@ -91,8 +91,9 @@ pub(crate) fn openai_tokens(messages: &[Value], tally: &Tally<'_>) -> u64 {
 
 fn openai_message(message: &Value, tally: &Tally<'_>) -> u64 {
     let calls = message.get("tool_calls").and_then(Value::as_array).into_iter().flatten();
-    let calls = calls.filter_map(|call| call.get("function"));
-    let calls = calls.map(|call| tally.member(call, "name") + tally.member(call, "arguments"));
+    let calls = calls.filter_map(|call| call.get("function").or_else(|| call.get("custom")));
+    let inputs = ["name", "arguments", "input"];
+    let calls = calls.map(|call| sum(inputs.into_iter().map(|name| tally.member(call, name))));
     let content = message.get("content").unwrap_or(&Value::Null);
     let beside = tally.member(message, "name") + tally.member(message, "refusal");
     MESSAGE_TOKENS + beside + content_tokens(content, tally) + sum(calls)
@@ -124,11 +125,19 @@ fn content_tokens(content: &Value, tally: &Tally<'_>) -> u64 {
 fn part_tokens(part: &Value, tally: &Tally<'_>) -> u64 {
     match part.get("type").and_then(Value::as_str).unwrap_or_default() {
         "image" | "image_url" => IMAGE_TOKENS,
-        "tool_use" => {
+        "tool_use" | "server_tool_use" | "mcp_tool_use" => {
             let input = part.get("input").map_or(0, |input| tally.count(&canonical(input)));
             tally.member(part, "name") + input
         }
         "tool_result" => content_tokens(part.get("content").unwrap_or(&Value::Null), tally),
+        "search_result" => {
+            let content = content_tokens(part.get("content").unwrap_or(&Value::Null), tally);
+            tally.member(part, "source") + tally.member(part, "title") + content
+        }
+        // What a tool of the provider's found.
+        kind if kind.ends_with("_tool_result") => {
+            part.get("content").map_or(0, |content| tally.count(&canonical(content)))
+        }
         "thinking" => tally.member(part, "thinking"),
         "redacted_thinking" => tally.member(part, "data"),
         _ => tally.member(part, "text"),

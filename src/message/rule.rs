@@ -43,7 +43,7 @@ rules! {
     KnownRole "known-role" "a message has a role that the provider knows",
     KnownPart "known-part" "a part of a content has a type that this role may say",
     Content "content" "a message says something, in words or parts that are not empty",
-    FunctionName "function-name" "a tool's or a speaker's name matches ^[a-zA-Z0-9_-]{1,64}$",
+    FunctionName "function-name" "a tool's name matches ^[a-zA-Z0-9_-]{1,64}$, a speaker's ^[^\\s<|\\\\/>]{1,64}$",
     CallId "call-id" "a call has an id of the length and the characters that the provider takes",
     UniqueCallId "unique-call-id" "no two calls that the provider reads together share an id",
     AnsweredCall "answered-call" "each call is answered directly behind the message that makes it",

@@ -64,7 +64,14 @@ fn is_own(message: &JsonObject) -> bool {
 }
 
 /// Types of blocks that no other provider has.
-const OWN_BLOCKS: [&str; 4] = ["tool_use", "tool_result", "thinking", "redacted_thinking"];
+const OWN_BLOCKS: [&str; 6] = [
+    "tool_use",
+    "tool_result",
+    "thinking",
+    "redacted_thinking",
+    "server_tool_use",
+    "search_result",
+];
 
 fn is_prompt(system: &Json) -> bool {
     text_of(system).is_some() || elements(system.as_str()).is_some()

@@ -263,6 +263,11 @@ fn any_part() -> impl Strategy<Value = Part> {
         Just(json(json!({"type": "image_url", "image_url": {"url": "http://a/b", "detail": 1}}))),
         Just(json(json!({"type": "image_url", "image_url": "https://a/b"}))),
         Just(json(json!({"type": "tool_use", "id": "a", "name": "look", "input": {}}))),
+        Just(json(json!({"type": "server_tool_use", "id": "s", "name": "f", "input": {}}))),
+        Just(json(json!({"type": "web_search_tool_result", "tool_use_id": "s", "content": []}))),
+        Just(json(json!({"type": "search_result", "source": "x", "title": "x",
+            "content": [{"type": "text", "text": "x"}, {"type": "text", "text": " "}]}))),
+        Just(json(json!({"type": "refusal", "refusal": "No."}))),
         Just(json(json!(null))),
     ]
 }
@@ -310,7 +315,7 @@ pub(in crate::message) fn any_messages() -> impl Strategy<Value = Vec<Message>> 
     ];
     let response = prop::sample::select(vec![None, Some("r"), Some("s")]);
     let calls = prop::collection::vec(any_call(), 0..4);
-    let name = prop::sample::select(vec![None, Some("anna"), Some("an na")]);
+    let name = prop::sample::select(vec![None, Some("José.b"), Some("an na")]);
     let beside = prop::sample::select(vec![
         None,
         Some(("refusal", json!("No."))),

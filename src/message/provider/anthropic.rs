@@ -1,10 +1,11 @@
 //! Messages as Anthropic's Messages API takes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::anthropic_rules::{SERVER_CALLS, is_call_id, is_server_result};
 use super::image::Image;
 use super::openai::refusal_part;
 use super::{left_out, to_function_name, to_word, turns};
@@ -96,9 +97,9 @@ pub fn left_out_of_anthropic(messages: &[Message]) -> BTreeMap<String, u64> {
     let mut counts = left_out(messages, |message, part| {
         let Part::Json(json) = part else { return true };
         match message.role {
-            Role::User => image_block(&json.to_value()).is_some(),
+            Role::User => given_block(&json.to_value()).is_some(),
             Role::Assistant => said_block(&json.to_value()).is_some(),
-            Role::Tool => !is_error(message) && image_block(&json.to_value()).is_some(),
+            Role::Tool => !is_error(message) && given_block(&json.to_value()).is_some(),
             Role::System | Role::Developer | Role::Other(_) => false,
         }
     });
@@ -126,13 +127,14 @@ fn said_in_front(messages: &[Message]) -> u64 {
 }
 
 fn user_blocks(message: &Message) -> Vec<Value> {
-    blocks(&message.content, |part| image_block(&part))
+    blocks(&message.content, |part| given_block(&part))
 }
 
 /// What the model says, without what it calls. The API knows no refusals and no spoken answers:
 /// they are words.
 fn said_blocks(message: &Message) -> Vec<Value> {
     let mut said = blocks(&message.content, |part| said_block(&part));
+    answer_server_calls(&mut said);
     let words = message.transcript().filter(|_| message.content.text().is_empty());
     let beside = words.into_iter().chain(message.refusal());
     said.extend(beside.filter_map(|words| text_block(&words)));
@@ -140,7 +142,69 @@ fn said_blocks(message: &Message) -> Vec<Value> {
 }
 
 fn said_block(part: &Value) -> Option<Value> {
-    thinking_block(part).or_else(|| text_block(&refusal_part(part)?))
+    let served = || server_call(part).or_else(|| server_result(part));
+    thinking_block(part).or_else(served).or_else(|| text_block(&refusal_part(part)?))
+}
+
+/// A call that the API carried out itself, and takes back with its result.
+fn server_call(part: &Value) -> Option<Value> {
+    let kind = part.get("type")?.as_str().filter(|kind| SERVER_CALLS.contains(kind))?;
+    let id = part.get("id")?.as_str().filter(|id| is_call_id(id))?;
+    let name = part.get("name")?.as_str().filter(|name| !name.is_empty())?;
+    let input = part.get("input").filter(|input| input.is_object())?;
+    let mut block = json!({"type": kind, "id": id, "name": name, "input": input});
+    keep(&mut block, part, "server_name", Value::is_string);
+    Some(block)
+}
+
+fn server_result(part: &Value) -> Option<Value> {
+    let kind = part.get("type")?.as_str().filter(|kind| is_server_result(kind))?;
+    let id = part.get("tool_use_id")?.as_str()?;
+    let content = part.get("content")?;
+    let is_content = content.is_array() || content.is_object() || content.is_string();
+    let mut block = json!({"type": kind, "tool_use_id": id, "content": content});
+    keep(&mut block, part, "is_error", Value::is_boolean);
+    is_content.then_some(block)
+}
+
+fn keep(block: &mut Value, part: &Value, name: &str, is_right: fn(&Value) -> bool) {
+    if let (Some(member), Some(block)) =
+        (part.get(name).filter(|it| is_right(it)), block.as_object_mut())
+    {
+        block.insert(name.to_owned(), member.clone());
+    }
+}
+
+/// Leaves out the results whose calls are not there, as of an answer that was cut in front.
+fn answer_server_calls(said: &mut Vec<Value>) {
+    let mut called = HashSet::new();
+    said.retain(|block| {
+        let text = |name: &str| block.get(name).and_then(Value::as_str).unwrap_or_default();
+        if SERVER_CALLS.contains(&text("type")) {
+            called.insert(text("id").to_owned());
+        }
+        !is_server_result(text("type")) || called.contains(text("tool_use_id"))
+    });
+}
+
+/// What the user or a tool may give beside text.
+fn given_block(part: &Value) -> Option<Value> {
+    image_block(part).or_else(|| search_result(part))
+}
+
+fn search_result(part: &Value) -> Option<Value> {
+    if part.get("type").is_none_or(|kind| kind != "search_result") {
+        return None;
+    }
+    let text = |name: &str| part.get(name)?.as_str().filter(|text| !text.is_empty());
+    let texts = part.get("content")?.as_array()?.iter();
+    let texts = texts.filter_map(|block| text_block(block.get("text")?.as_str()?));
+    let texts: Vec<Value> = texts.collect();
+    let (source, title) = (text("source")?, text("title")?);
+    let mut block =
+        json!({"type": "search_result", "source": source, "title": title, "content": texts});
+    keep(&mut block, part, "citations", Value::is_object);
+    (!texts.is_empty()).then_some(block)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -282,7 +346,7 @@ fn tool_result(result: &Message, id: &str) -> Value {
         Content::Text(text) if !is_blank(text) => Value::from(text.as_str()),
         // The API takes nothing but text in an error.
         content if is_error => Value::Array(blocks(content, |_| None)),
-        content => Value::Array(blocks(content, |part| image_block(&part))),
+        content => Value::Array(blocks(content, |part| given_block(&part))),
     };
     if content.as_array().is_none_or(|blocks| !blocks.is_empty()) {
         block.insert("content".into(), content);

@@ -36,7 +36,7 @@ pub fn validate_anthropic(prompt: &Anthropic) -> Vec<Violation> {
     if let Some(system) = &prompt.system {
         tell(Place::System, check_text(system));
     }
-    let mut rules = Rules { is_user: false, used: HashSet::new(), unanswered: HashSet::new() };
+    let mut rules = Rules::default();
     for (at, message) in prompt.messages.iter().enumerate() {
         let is_last = at + 1 == prompt.messages.len();
         tell(Place::Message(at), rules.check(message, is_last));
@@ -49,6 +49,7 @@ pub fn validate_anthropic(prompt: &Anthropic) -> Vec<Violation> {
 }
 
 /// What the rules about a message depend on, as left by the messages before it.
+#[derive(Default)]
 struct Rules<'a> {
     /// Whether the user speaks, or spoke last.
     is_user: bool,
@@ -56,6 +57,8 @@ struct Rules<'a> {
     used: HashSet<&'a str>,
     /// The ids of the calls in the message before.
     unanswered: HashSet<&'a str>,
+    /// The ids of the calls that the provider carries out itself.
+    served: HashSet<&'a str>,
 }
 
 impl<'a> Rules<'a> {
@@ -115,8 +118,15 @@ impl<'a> Rules<'a> {
             }
             ("image", true) => check_image(block),
             ("document", true) => check_document(block),
+            ("search_result", true) => check_search_result(block),
+            ("container_upload", true) => {
+                only(block, &["type", "file_id", "cache_control"])?;
+                not_empty(block, "file_id")
+            }
             ("tool_result", true) => self.check_result(block),
             ("tool_use", false) => self.check_call(block),
+            (kind, false) if SERVER_CALLS.contains(&kind) => self.check_server_call(block),
+            (kind, false) if is_server_result(kind) => self.check_server_result(block),
             ("thinking", false) => {
                 only(block, &["type", "thinking", "signature"])?;
                 string(block, "thinking")?;
@@ -136,7 +146,7 @@ impl<'a> Rules<'a> {
     fn check_call(&mut self, block: &'a Map<String, Value>) -> Result<(), Broken> {
         only(block, &["type", "id", "name", "input", "cache_control"])?;
         let id = string(block, "id")?;
-        if id.is_empty() || !id.chars().all(is_word_char) {
+        if !is_call_id(id) {
             let detail = format!("the call id {id:?} does not match ^[a-zA-Z0-9_-]+$");
             return Err(Rule::CallId.broken(detail));
         }
@@ -151,6 +161,34 @@ impl<'a> Rules<'a> {
             return Err(Rule::FunctionName.broken(detail));
         }
         object(block.get("input").unwrap_or(&Value::Null), "input").map(|_| ())
+    }
+
+    /// A call that the provider carries out. An answer may break off before its result.
+    fn check_server_call(&mut self, block: &'a Map<String, Value>) -> Result<(), Broken> {
+        let known = ["type", "id", "name", "input", "server_name", "caller", "cache_control"];
+        only(block, &known)?;
+        let id = string(block, "id")?;
+        if !is_call_id(id) {
+            let detail = format!("the call id {id:?} does not match ^[a-zA-Z0-9_-]+$");
+            return Err(Rule::CallId.broken(detail));
+        }
+        self.served.insert(id);
+        not_empty(block, "name")?;
+        object(block.get("input").unwrap_or(&Value::Null), "input").map(|_| ())
+    }
+
+    fn check_server_result(&mut self, block: &'a Map<String, Value>) -> Result<(), Broken> {
+        let known = ["type", "tool_use_id", "content", "is_error", "caller", "cache_control"];
+        only(block, &known)?;
+        let id = string(block, "tool_use_id")?;
+        if !self.served.contains(id) {
+            let detail = format!("answers {id:?}, which is no call of the provider's before it");
+            return Err(Rule::AnsweringResult.broken(detail));
+        }
+        match block.get("content") {
+            Some(Value::Array(_) | Value::Object(_) | Value::String(_)) => Ok(()),
+            _ => Err(Rule::Content.broken("a result without content")),
+        }
     }
 
     fn check_result(&mut self, block: &'a Map<String, Value>) -> Result<(), Broken> {
@@ -216,11 +254,41 @@ fn check_result_block(block: &Value, is_error: bool) -> Result<(), Broken> {
         "image" if is_error => Err(Rule::KnownPart.broken("an image in a result that is an error")),
         "image" => check_image(block),
         "document" => check_document(block),
+        "search_result" => check_search_result(block),
         kind => {
             let detail = format!("a block of type {kind:?} has no place in a result");
             Err(Rule::KnownPart.broken(detail))
         }
     }
+}
+
+/// Calls of tools that the provider carries out itself, so that their results are the model's.
+pub(super) const SERVER_CALLS: [&str; 2] = ["server_tool_use", "mcp_tool_use"];
+
+/// Each tool of the provider's has results of a type of its own.
+pub(super) fn is_server_result(kind: &str) -> bool {
+    kind.ends_with("_tool_result")
+}
+
+pub(super) fn is_call_id(id: &str) -> bool {
+    !id.is_empty() && id.chars().all(is_word_char)
+}
+
+fn check_search_result(block: &Map<String, Value>) -> Result<(), Broken> {
+    only(block, &["type", "source", "title", "content", "citations", "cache_control"])?;
+    not_empty(block, "source")?;
+    not_empty(block, "title")?;
+    let content = block.get("content").and_then(Value::as_array).filter(|it| !it.is_empty());
+    let content = content.ok_or_else(|| {
+        Rule::Content.broken("a search result's content is no list of at least one block")
+    })?;
+    content.iter().try_for_each(|block| {
+        let block = object(block, "a block of a search result")?;
+        if string(block, "type")? != "text" {
+            return Err(Rule::KnownPart.broken("a search result holds nothing but text"));
+        }
+        check_text(string(block, "text")?)
+    })
 }
 
 fn check_document(block: &Map<String, Value>) -> Result<(), Broken> {

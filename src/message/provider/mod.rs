@@ -21,7 +21,7 @@ pub(crate) use self::record::{from_record, to_record};
 use super::legal::legalize;
 use super::{Content, Message, Part, Role};
 
-/// Characters of a function's name that both providers take.
+/// Characters of a function's name that both providers take, and of a speaker's.
 const FUNCTION_NAME_CHARS_MAX: usize = 64;
 
 fn is_word_char(c: char) -> bool {
@@ -31,6 +31,12 @@ fn is_word_char(c: char) -> bool {
 /// Whether both providers take it as a function's name: `^[a-zA-Z0-9_-]{1,64}$`.
 fn is_function_name(name: &str) -> bool {
     (1..=FUNCTION_NAME_CHARS_MAX).contains(&name.len()) && name.chars().all(is_word_char)
+}
+
+/// Whether OpenAI takes it as a speaker's name: `^[^\s<|\\/>]{1,64}$`.
+fn is_speaker_name(name: &str) -> bool {
+    let is_taken = |c: char| !c.is_whitespace() && !['<', '|', '\\', '/', '>'].contains(&c);
+    (1..=FUNCTION_NAME_CHARS_MAX).contains(&name.chars().count()) && name.chars().all(is_taken)
 }
 
 /// The text with `_` for every character outside `[a-zA-Z0-9_-]`.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::image::Image;
-use super::{is_function_name, left_out, to_function_name, turns};
+use super::{is_speaker_name, left_out, to_function_name, turns};
+use crate::json::Json;
 use crate::message::legal::{UniqueIds, legalize};
 use crate::message::{Content, Message, Part, Role, ToolCall};
 
@@ -88,7 +89,7 @@ fn render(message: &Message, ids: &[String]) -> Option<Value> {
     let mut rendered = Map::new();
     rendered.insert("role".into(), message.role.as_str().into());
     rendered.insert("content".into(), content);
-    if let Some(name) = message.name.as_deref().filter(|name| is_function_name(name)) {
+    if let Some(name) = message.name.as_deref().filter(|name| is_speaker_name(name)) {
         rendered.insert("name".into(), name.into());
     }
     if let Some(refusal) = refusal {
@@ -129,8 +130,18 @@ pub(super) fn refusal_part(part: &Value) -> Option<String> {
 }
 
 fn render_call(call: &ToolCall, id: &str) -> Value {
+    if is_custom(call) {
+        let custom = json!({"name": to_function_name(&call.name), "input": call.arguments});
+        return json!({"id": id, "type": "custom", "custom": custom});
+    }
     let function = json!({"name": to_function_name(&call.name), "arguments": call.arguments});
     json!({"id": id, "type": "function", "function": function})
+}
+
+/// Whether a tool was called that takes text, and no JSON.
+fn is_custom(call: &ToolCall) -> bool {
+    let source = call.source.as_ref().map(Json::to_value);
+    source.is_some_and(|source| source.get("type").is_some_and(|kind| kind == "custom"))
 }
 
 fn plain_content(content: &Content) -> Option<Value> {

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::is_function_name;
 use super::openai::ID_CHARS_MAX;
+use super::{is_function_name, is_speaker_name};
 use crate::message::rule::{Broken, Place, Rule, Violation};
 use crate::message::{MediaForm, MediaRef};
 
@@ -90,7 +90,7 @@ fn check_said<'a>(
     };
     only(members, allowed)?;
     if members.contains_key("name") {
-        check_name(string(members, "name")?)?;
+        check_speaker(string(members, "name")?)?;
     }
     said
 }
@@ -134,19 +134,26 @@ fn check_assistant<'a>(
 
 fn check_call(call: &Value) -> Result<(), Broken> {
     let call = object(call, "a call")?;
-    only(call, &["id", "type", "function"])?;
+    only(call, &["id", "type", "function", "custom"])?;
     let id = string(call, "id")?;
     if !(1..=ID_CHARS_MAX).contains(&id.chars().count()) {
         let detail = format!("the call id {id:?} has not 1 to {ID_CHARS_MAX} characters");
         return Err(Rule::CallId.broken(detail));
     }
-    if string(call, "type")? != "function" {
-        return Err(Rule::Shape.broken(format!("the call {id:?} is not of type \"function\"")));
-    }
-    let function = object(call.get("function").unwrap_or(&Value::Null), "function")?;
-    only(function, &["name", "arguments"])?;
-    check_name(string(function, "name")?)?;
-    string(function, "arguments").map(|_| ())
+    // A custom tool takes any text.
+    let (kind, input) = match string(call, "type")? {
+        "custom" => ("custom", "input"),
+        "function" => ("function", "arguments"),
+        _ => {
+            let detail = format!("the call {id:?} is of neither type \"function\" nor \"custom\"");
+            return Err(Rule::Shape.broken(detail));
+        }
+    };
+    only(call, &["id", "type", kind])?;
+    let called = object(call.get(kind).unwrap_or(&Value::Null), kind)?;
+    only(called, &["name", input])?;
+    check_name(string(called, "name")?)?;
+    string(called, input).map(|_| ())
 }
 
 /// Content is text, or a list of at least one part of the given types.
@@ -202,6 +209,14 @@ fn check_name(name: &str) -> Result<(), Broken> {
         return Ok(());
     }
     let detail = format!("the name {name:?} does not match ^[a-zA-Z0-9_-]{{1,64}}$");
+    Err(Rule::FunctionName.broken(detail))
+}
+
+fn check_speaker(name: &str) -> Result<(), Broken> {
+    if is_speaker_name(name) {
+        return Ok(());
+    }
+    let detail = format!("the name {name:?} does not match ^[^\\s<|\\\\/>]{{1,64}}$");
     Err(Rule::FunctionName.broken(detail))
 }
 

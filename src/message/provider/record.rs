@@ -108,15 +108,19 @@ fn read_calls(value: &Json) -> Option<Vec<ToolCall>> {
 }
 
 /// Reads OpenAI's shape, with the name and arguments in `function`, and Inspect's, where
-/// `function` is the name and the arguments stand beside it.
+/// `function` is the name and the arguments stand beside it. A custom tool's are in `custom`.
 fn read_call(record: Json) -> Option<ToolCall> {
     let members = object(&record)?;
     let function = members.get("function");
-    let (name, arguments) = match function.and_then(object) {
-        Some(function) => {
+    let custom = members.get("custom").and_then(object);
+    let (name, arguments) = match (function.and_then(object), custom) {
+        (Some(function), _) => {
             (function.get("name").and_then(text), function.get("arguments").map(read_arguments))
         }
-        None => (function.and_then(text), members.get("arguments").map(read_arguments)),
+        (None, Some(custom)) if function.is_none() => {
+            (custom.get("name").and_then(text), custom.get("input").map(read_arguments))
+        }
+        _ => (function.and_then(text), members.get("arguments").map(read_arguments)),
     };
     let mut call = ToolCall {
         id: members.get("id").and_then(text),

@@ -205,6 +205,63 @@ fn a_conversation_whose_media_are_elsewhere_cannot_be_sent() {
 }
 
 #[test]
+fn what_providers_document_is_legal_and_stays_when_it_is_mended() {
+    let call = json!({"id": "c", "type": "custom", "custom": {"name": "sh", "input": "ls -l"}});
+    let openai = json!({"messages": [
+        {"role": "user", "name": "alice.b", "content": "Hi"},
+        {"role": "user", "name": "José", "content": "Hi"},
+        {"role": "assistant", "content": null, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "nothing"},
+        {"role": "assistant", "content": null, "refusal": "I cannot."}]});
+    let text = json!({"type": "text", "text": "Found."});
+    let result = json!({"type": "search_result", "source": "https://x", "title": "X",
+        "content": [text], "citations": {"enabled": true}});
+    let search = json!({"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search",
+        "input": {"query": "x"}});
+    let found = json!({"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1",
+        "content": [{"type": "web_search_result", "url": "https://x", "title": "X"}]});
+    let read = json!({"type": "tool_use", "id": "t", "name": "read", "input": {}});
+    let answer = json!({"type": "tool_result", "tool_use_id": "t", "content": [result]});
+    let anthropic = json!({"messages": [
+        {"role": "user", "content": [text, result]},
+        {"role": "assistant", "content": [text, search, found, text, read]},
+        {"role": "user", "content": [answer]}]});
+    for (format, request) in [("openai", openai), ("anthropic", anthropic)] {
+        let output = validate(&["--format", format, "-"], &request.to_string());
+        assert_eq!(code(&output), 0, "{}", stdout(&output));
+        let output = validate(&["--format", format, "--repair", "-"], &request.to_string());
+        assert_eq!((code(&output), &*stderr(&output)), (0, ""));
+        let mended: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        assert_eq!(mended, request);
+    }
+}
+
+#[test]
+fn what_no_provider_documents_is_named() {
+    let orphan = json!({"type": "web_search_tool_result", "tool_use_id": "s", "content": []});
+    let bare = json!({"type": "search_result", "source": "x", "title": "X", "content": []});
+    let call = json!({"id": "c", "type": "custom", "custom": {"name": "sh"}});
+    let hi = json!({"role": "user", "content": "Hi"});
+    for (format, messages, rule) in [
+        ("anthropic", json!([hi, {"role": "assistant", "content": [orphan]}]), "answering-result"),
+        ("anthropic", json!([{"role": "user", "content": [bare]}]), "content"),
+        ("anthropic", json!([{"role": "user", "content": [orphan]}]), "known-part"),
+        ("openai", json!([{"role": "user", "name": "a|b", "content": "Hi"}]), "function-name"),
+        (
+            "openai",
+            json!([{"role": "assistant", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c", "content": ""}]),
+            "shape",
+        ),
+    ] {
+        let request = json!({"messages": messages}).to_string();
+        let output = validate(&["--format", format, "--json", "-"], &request);
+        let told: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        assert_eq!(told["conversations"][0]["violations"][0]["rule"], rule, "{told}");
+    }
+}
+
+#[test]
 fn what_is_left_out_in_front_is_told() {
     let request = r#"{"messages":[
         {"role":"assistant","content":"Hi!"},{"role":"user","content":"b"}]}"#;

@@ -28,7 +28,9 @@ pub(super) fn openai(messages: &[Value]) {
         assert_eq!(given.len(), calls.len(), "{at}: as many results as calls");
         assert_eq!(given.iter().copied().collect::<BTreeSet<_>>(), wanted, "{at}");
         at += given.len();
-        let says = message["content"].is_array() || message["content"].is_string();
+        let says = message["content"].is_array()
+            || message["content"].is_string()
+            || message["refusal"].is_string();
         assert!(says || !calls.is_empty(), "{at}: says nothing");
     }
 }
@@ -56,6 +58,12 @@ pub(super) fn anthropic(prompt: &Anthropic) {
         assert!(others.iter().all(|block| kind(block) != "tool_result"), "message {at}");
         for text in blocks.iter().filter_map(|block| block["text"].as_str()) {
             assert!(!text.trim().is_empty(), "message {at}: blank text");
+        }
+        // What the provider's own tools found stands behind what it looked for.
+        for (at, found) in others.iter().enumerate() {
+            let is_call = |block: &&Value| block["id"] == found["tool_use_id"];
+            let is_own = kind(found).ends_with("_tool_result");
+            assert!(!is_own || role == "assistant" && others[..at].iter().any(|it| is_call(&it)));
         }
         let calls = others.iter().filter(|block| kind(block) == "tool_use");
         called = calls.map(|call| call["id"].as_str().unwrap()).collect();
