@@ -43,6 +43,8 @@ impl World<'_> {
                         self.durable = self.model.commits.len();
                     }
                 }
+                // Behind a failed write nothing is written, so this cannot be there.
+                Err(_) if self.is_poisoned => self.lose(&commit),
                 Err(_) => self.doubtful.push(commit),
             }
         }
