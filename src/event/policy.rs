@@ -47,6 +47,15 @@ pub struct Policy {
 }
 
 /// How many runs a session keeps whole.
+///
+/// From older runs go their messages, their input, what tools were asked and said, and the reasons
+/// of pauses and ends. What the application says for itself stays: state, its own events
+/// ([`Custom`](crate::Custom)), and the instructions in manifests of contexts, which manifests of
+/// later runs may name instead of saying them again. [`Session::erase_run`](crate::Session::erase_run)
+/// takes the events and manifests of a run.
+///
+/// Where a call of an older run is answered in one that is kept, the call goes, and windows leave
+/// its result out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize, JsonIn, JsonOut)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]

@@ -1,7 +1,9 @@
 //! Compaction of what is stored.
 
+use serde_json::json;
 use sessionlog::{
-    EventBody, KeepRuns, Message, Metrics, OlderRuns, Point, Policy, RunStatus, limits,
+    Custom, EventBody, Instructions, KeepRuns, Message, Metrics, NewEvent, OlderRuns, Point,
+    Policy, RunStatus, limits,
 };
 
 use crate::support::shapes::{assert_sound, memory};
@@ -166,4 +168,35 @@ fn a_long_session_is_compacted_in_bounded_commits_beside_a_writer() {
     assert_sound(&engine);
     drop(engine);
     assert_sound(&disk.open());
+}
+
+#[test]
+fn what_the_application_says_for_itself_stays_of_older_runs() {
+    let engine = memory(Policy::new());
+    let session = engine.session("s").open().unwrap();
+    let turn = |number: u64| {
+        let run = session.start_run().unwrap();
+        run.push(Message::user(format!("q{number}"))).unwrap().wait().unwrap();
+        let context = run.context().instructions("Be brief.");
+        let seq = context.build().unwrap().record(&run).unwrap().wait().unwrap().last_seq;
+        let noted = Custom { kind: "note".into(), data: json!({ "noted": number }).into() };
+        session.append([NewEvent::in_run(run.id(), noted)]).unwrap();
+        run.complete(Metrics::default()).unwrap().wait().unwrap();
+        seq
+    };
+    let (first, last) = (turn(1), turn(2));
+    session.compaction().policy(keep(1, OlderRuns::Dropped)).run().unwrap();
+    let left: String = session
+        .events(Point::Head)
+        .unwrap()
+        .map(|event| event.unwrap().body.to_json().as_str().to_owned())
+        .collect();
+    assert!(!left.contains("q1") && left.contains(r#""noted":1"#), "{left}");
+    // The kept run's context names the instructions in the manifest of the older one.
+    let recorded = session.recorded_context(last).unwrap();
+    let named = Some(Instructions::Earlier { seq: first });
+    assert_eq!(recorded.manifest().instructions, named);
+    let rebuilt = format!("{:?}", recorded.rebuild_with(&[]).unwrap().openai());
+    assert!(rebuilt.contains("Be brief.") && rebuilt.contains("q2"), "{rebuilt}");
+    assert_sound(&engine);
 }
