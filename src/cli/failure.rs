@@ -65,6 +65,8 @@ impl Failure {
 fn hint(error: &Error) -> &'static str {
     match error.kind() {
         ErrorKind::NotFound { what: "database" } => " (import, record or demo makes one)",
+        // Where it is the file of the sessions' keys that is at fault, no other key helps.
+        ErrorKind::Key { reason } if reason.contains("sessionlog.keys") => "",
         ErrorKind::Key { .. } => " (--key-file says where the key is)",
         ErrorKind::Forbidden => " (--user says in whose name)",
         _ => "",

@@ -25,6 +25,10 @@ fn write_sheet(stats: &Stats, out: &mut Output) -> Result<()> {
     if stats.memory_users > 0 {
         writeln!(out, "memories of {}", text::count(stats.memory_users, "user"))?;
     }
+    if stats.unreadable > 0 {
+        let unreadable = text::grouped(stats.unreadable);
+        writeln!(out, "{unreadable} more cannot be read without their keys: see verify")?;
+    }
     writeln!(out)?;
     let mut kinds: Vec<(&String, &KindStats)> = stats.kinds.iter().collect();
     kinds.sort_by_key(|(_, kind)| std::cmp::Reverse(kind.bytes));

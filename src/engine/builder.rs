@@ -7,6 +7,8 @@ use std::sync::atomic::AtomicBool;
 use serde::{Deserialize, Serialize};
 
 use super::auto::{AutoCompaction, AutoCompactor};
+#[cfg(feature = "seal")]
+use super::seal::Sealed;
 use super::search::searches;
 use super::{Engine, Inner};
 #[cfg(feature = "sled")]
@@ -44,7 +46,7 @@ pub struct EngineBuilder {
 
 /// The log as the engine sees it, what seals blobs, and the keys of both.
 #[cfg(feature = "seal")]
-type Unsealed = (Arc<dyn Log>, Cipher, Option<Arc<Vault>>);
+type Unsealed = (Arc<dyn Log>, Cipher, Option<Sealed>);
 
 /// What lies beside the log.
 struct Beside {
@@ -257,7 +259,9 @@ impl EngineBuilder {
             return Ok((log, Cipher::default(), None));
         };
         if is_sealed && !has_keys {
-            return Err(Error::key("the database is sealed, and its file of keys is missing"));
+            let reason =
+                "the database is sealed, and its file of keys, sessionlog.keys, is missing";
+            return Err(Error::key(reason));
         }
         let provider = Arc::clone(provider);
         let vault = if meta.is_some() && !has_keys {
@@ -272,19 +276,20 @@ impl EngineBuilder {
             log.append(&batch, self.durability, last_position(&*log)?)?;
         }
         let vault = Arc::new(vault);
-        let sealed = Arc::new(SealedLog::new(log, Arc::clone(&vault)));
-        Ok((sealed, Cipher::sealing(Arc::clone(&vault)), Some(vault)))
+        let opened = Arc::new(SealedLog::new(Arc::clone(&log), Arc::clone(&vault)));
+        let cipher = Cipher::sealing(Arc::clone(&vault));
+        Ok((opened, cipher, Some(Sealed { vault, log })))
     }
 
     fn open_with(self, log: Arc<dyn Log>, beside: Beside) -> Result<Engine> {
         #[cfg(feature = "seal")]
-        let (log, cipher, vault) = self.unsealed(log, beside.keys)?;
+        let (log, cipher, sealed) = self.unsealed(log, beside.keys)?;
         #[cfg(not(feature = "seal"))]
         let cipher = unsealed(&*log)?;
         let media = MediaStore::new(beside.blobs, cipher);
         let meta = self.load_meta(&*log)?;
         #[cfg(feature = "seal")]
-        let is_sealed = vault.is_some();
+        let is_sealed = sealed.is_some();
         #[cfg(not(feature = "seal"))]
         let is_sealed = false;
         let search = searches(beside.search, meta.log_id.clone(), is_sealed)?;
@@ -298,7 +303,7 @@ impl EngineBuilder {
             media,
             search,
             #[cfg(feature = "seal")]
-            vault,
+            sealed,
             log,
         };
         if self.salvage {

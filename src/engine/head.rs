@@ -54,13 +54,7 @@ impl Engine {
     pub fn verify_session_head(&self, session_id: &str, link: &str) -> Result<Report> {
         let kept = Kept::parse(link)?;
         let session_ids = [session_id.to_owned()];
-        verify::sessions(
-            &self.inner.log,
-            self.inner.media(),
-            &session_ids,
-            self.inner.published(),
-            Some(kept),
-        )
+        self.inner.verifying(|stored| verify::sessions(stored, &session_ids, Some(kept)))
     }
 
     /// How many events were acknowledged and are not there any more. Only an engine opened with
@@ -87,14 +81,7 @@ impl Engine {
             Some(_) => None,
             None => self.inner.log.durable_mark()?,
         };
-        verify::all(
-            &self.inner.log,
-            self.inner.media(),
-            self.inner.published(),
-            mark,
-            kept,
-            progress,
-        )
+        self.inner.verifying(|stored| verify::all(stored, mark, kept, progress))
     }
 }
 

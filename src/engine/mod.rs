@@ -53,6 +53,8 @@ pub use self::stats::{KindStats, Stats};
 pub use self::subscribe::SubscriptionStream;
 pub use self::subscribe::{Delivery, LoggedEvent, Subscription};
 
+#[cfg(feature = "seal")]
+use self::seal::Sealed;
 use crate::blob::BlobName;
 use crate::catalog::{self, SessionPage, SessionQuery};
 use crate::codec::Frame;
@@ -63,8 +65,6 @@ use crate::id::{Digest, generate_name};
 use crate::index::Entry;
 use crate::log::{Log, Scan, key};
 use crate::media::MediaStore;
-#[cfg(feature = "seal")]
-use crate::seal::Vault;
 use crate::stream;
 use crate::verify::{self, Progress, Report};
 
@@ -113,9 +113,9 @@ pub(crate) struct Inner {
     has_policies: AtomicBool,
     media: MediaStore,
     search: search::Searches,
-    /// The keys of sessions, where the database is sealed.
+    /// The keys of sessions and what is sealed under them, where the database is sealed.
     #[cfg(feature = "seal")]
-    vault: Option<Arc<Vault>>,
+    sealed: Option<Sealed>,
 }
 
 impl Engine {
@@ -175,18 +175,15 @@ impl Engine {
 
     /// Checks some sessions, without the chain over the whole log.
     pub fn verify_sessions(&self, session_ids: &[String]) -> Result<Report> {
-        verify::sessions(
-            &self.inner.log,
-            self.inner.media(),
-            session_ids,
-            self.inner.published(),
-            None,
-        )
+        self.inner.verifying(|stored| verify::sessions(stored, session_ids, None))
     }
 
-    /// What the database holds, by kind.
+    /// What the database holds, by kind. Of a session whose key cannot be had, only the events are
+    /// counted.
     pub fn stats(&self) -> Result<Stats> {
-        let mut stats = stats::read(&*self.inner.log, self.inner.published())?;
+        let (log, lost) = self.inner.going_on();
+        let mut stats = stats::read(&*log, self.inner.published())?;
+        stats.unreadable = lost().len() as u64;
         stats.count_blobs(&self.blobs()?);
         Ok(stats)
     }

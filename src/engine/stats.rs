@@ -16,6 +16,9 @@ use crate::log::{Log, Scan, key};
 pub struct Stats {
     /// Sessions.
     pub sessions: u64,
+    /// Sessions and users' memories whose key cannot be had, which are not among the others.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unreadable: u64,
     /// Users who have memories, or had some and did not have them erased.
     pub memory_users: u64,
     /// Top-level runs.
@@ -45,6 +48,11 @@ pub struct Stats {
     /// Bytes that the files of these records take beyond that, which a rewrite gives back. None where
     /// they are packed and take less than they hold.
     pub dead_bytes: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The frames of one kind of event.

@@ -1,13 +1,13 @@
 //! The log that seals what it is given and opens what it hands out.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::key::SessionKey;
 use super::value;
 use super::vault::{Held, Vault};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::Digest;
 use crate::log::{Batch, Durability, Log, Op, PageLimit, Range, Record};
 
@@ -22,15 +22,59 @@ use crate::log::{Batch, Durability, Log, Op, PageLimit, Range, Record};
 /// - A frame that does not open is handed out as one whose body was changed, so that who reads it
 ///   is told and those beside it are not hidden. Another value that does not is an error; it ends
 ///   a page before it.
+/// - What is sealed under a key that cannot be had is an error. For who goes on without it, a
+///   frame is handed out as one whose body was changed, and other values as if they were not
+///   there; [`SealedLog::lost`] says of which sessions.
 #[derive(Debug)]
 pub(crate) struct SealedLog {
     inner: Arc<dyn Log>,
     vault: Arc<Vault>,
+    /// The sessions that were met whose keys cannot be had; `None` for who must not go on.
+    lost: Option<Mutex<Lost>>,
 }
+
+/// Sessions whose keys cannot be had, and why.
+pub(crate) type Lost = BTreeMap<Digest, Error>;
 
 impl SealedLog {
     pub(crate) fn new(inner: Arc<dyn Log>, vault: Arc<Vault>) -> Self {
-        Self { inner, vault }
+        Self { inner, vault, lost: None }
+    }
+
+    /// The same log for who goes on where a key cannot be had. It is for reading.
+    pub(crate) fn going_on(inner: Arc<dyn Log>, vault: Arc<Vault>) -> Self {
+        Self { inner, vault, lost: Some(Mutex::default()) }
+    }
+
+    /// The sessions that were met so far whose keys cannot be had.
+    pub(crate) fn lost(&self) -> Lost {
+        self.lost.as_ref().map(|lost| lock(lost).clone()).unwrap_or_default()
+    }
+
+    /// Makes a stored value what was given; `false` where it is gone with its key.
+    fn open(&self, keys: &mut Keys<'_>, key: &[u8], value: &mut Vec<u8>) -> Result<bool> {
+        let session = value::session_of(key).unwrap_or_default();
+        // It is asked for once: a service of keys that is out of reach may take its time.
+        let is_lost = self.lost.as_ref().is_some_and(|lost| lock(lost).contains_key(&session))
+            && value::generation(key, value).is_ok_and(|sealed_in| sealed_in.is_some());
+        let opened = if is_lost { Ok(false) } else { open_whole(keys, key, value) };
+        let is_lost = match (&opened, &self.lost) {
+            (Err(error), Some(lost)) if matches!(error.kind(), ErrorKind::Key { .. }) => {
+                lock(lost).insert(session, error.clone());
+                true
+            }
+            _ => is_lost,
+        };
+        if is_lost || opened.as_ref().is_err_and(Error::is_corrupt) {
+            if let Some(damaged) = value::bodiless(key, value, false) {
+                *value = damaged;
+                return Ok(true);
+            }
+            if is_lost {
+                return Ok(false);
+            }
+        }
+        opened
     }
 
     fn seal<'a>(&self, batch: &'a Batch, can_be_lost: bool) -> Result<Cow<'a, Batch>> {
@@ -82,7 +126,7 @@ impl SealedLog {
         let mut keys = Keys::new(&self.vault);
         let mut page = Vec::with_capacity(stored.len());
         for Record { key, mut value } in stored {
-            match open(&mut keys, &key, &mut value) {
+            match self.open(&mut keys, &key, &mut value) {
                 Ok(true) => page.push(Record { key, value }),
                 Ok(false) => {}
                 Err(error) if page.is_empty() => return Err(error),
@@ -96,7 +140,7 @@ impl SealedLog {
 impl Log for SealedLog {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let Some(mut value) = self.inner.get(key)? else { return Ok(None) };
-        Ok(open(&mut Keys::new(&self.vault), key, &mut value)?.then_some(value))
+        Ok(self.open(&mut Keys::new(&self.vault), key, &mut value)?.then_some(value))
     }
 
     fn page(&self, range: &Range, limit: PageLimit) -> Result<Vec<Record>> {
@@ -162,16 +206,9 @@ fn seal_value(keys: &SealingKeys, Record { key, value }: &Record) -> Result<Opti
     }
 }
 
-/// Makes a stored value what was given; `false` where it is gone with its key.
-fn open(keys: &mut Keys<'_>, key: &[u8], value: &mut Vec<u8>) -> Result<bool> {
-    let opened = open_whole(keys, key, value);
-    if opened.as_ref().is_err_and(Error::is_corrupt)
-        && let Some(damaged) = value::bodiless(key, value, false)
-    {
-        *value = damaged;
-        return Ok(true);
-    }
-    opened
+// Nothing panics while the lock is held.
+fn lock(lost: &Mutex<Lost>) -> MutexGuard<'_, Lost> {
+    lost.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn open_whole(keys: &mut Keys<'_>, key: &[u8], value: &mut Vec<u8>) -> Result<bool> {
@@ -184,10 +221,7 @@ fn open_whole(keys: &mut Keys<'_>, key: &[u8], value: &mut Vec<u8>) -> Result<bo
         }
         Held::Live(under) => under.generation().saturating_sub(1),
         Held::Destroyed(generation) => *generation,
-        Held::None => {
-            let reason = format!("sealed, but no key of {session} is in the key file");
-            return Err(Error::key(reason));
-        }
+        Held::None => return Err(keys.vault.lost(session)),
     };
     if !(1..=newest).contains(&sealed_in) {
         let reason = format!("sealed under key {sealed_in} of {session}, which there never was");

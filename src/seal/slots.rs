@@ -29,6 +29,9 @@ const KEYS_VERSION: u32 = 1;
 const LIVE: u8 = 1;
 const DESTROYED: u8 = 2;
 
+/// Where a slot says whose key it holds: behind the state, the length and the generation.
+const SESSION_AT: usize = 8;
+
 type Slot = [u8; SLOT_BYTES];
 
 /// The file `sessionlog.keys` beside a database. It is made with the first key.
@@ -47,6 +50,8 @@ struct State {
     file: Option<File>,
     /// Where each session's slot is.
     places: HashMap<Digest, Place>,
+    /// Slots whose check does not fit, and whose they say they are.
+    damaged: Vec<(u64, Digest)>,
     /// The number of slots, the header's included: where the next one goes.
     slots: u64,
     /// The first write or sync that failed. What the file holds is not known since, so nothing
@@ -174,6 +179,13 @@ impl KeyStore for FileKeys {
         })
     }
 
+    fn damaged(&self) -> Vec<(u64, Digest)> {
+        let state = self.state();
+        // One that has another slot since does not miss this one.
+        let is_missed = |(_, session): &&(u64, Digest)| !state.places.contains_key(session);
+        state.damaged.iter().filter(is_missed).copied().collect()
+    }
+
     fn list(&self) -> Result<Vec<Digest>> {
         let state = self.state();
         let live = state.places.iter().filter(|(_, place)| place.is_live);
@@ -186,7 +198,8 @@ impl KeyStore for FileKeys {
 
 impl State {
     fn read(path: &Path, is_read_only: bool) -> Result<Self> {
-        let mut state = Self { file: None, places: HashMap::new(), slots: 1, failure: None };
+        let (places, damaged) = (HashMap::new(), Vec::new());
+        let mut state = Self { file: None, places, damaged, slots: 1, failure: None };
         let file = match OpenOptions::new().read(true).write(!is_read_only).open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == IoErrorKind::NotFound => return Ok(state),
@@ -200,10 +213,17 @@ impl State {
         }
         let mut slot = [0; SLOT_BYTES];
         while reader.read_exact(&mut slot).is_ok() {
-            // A slot that was torn holds a key that nothing was sealed under.
-            if let Some((session, key)) = parse(&slot) {
-                let (generation, is_live) = (key.generation, key.wrapped.is_some());
-                state.places.insert(session, Place { slot: state.slots, generation, is_live });
+            match parse(&slot) {
+                Some((session, key)) => {
+                    let (generation, is_live) = (key.generation, key.wrapped.is_some());
+                    state.places.insert(session, Place { slot: state.slots, generation, is_live });
+                }
+                // It was torn, and holds a key that nothing was sealed under, or it rotted: who
+                // misses a key knows.
+                None if slot != [0; SLOT_BYTES] => {
+                    state.damaged.push((state.slots, session_in(&slot)));
+                }
+                None => {}
             }
             state.slots += 1;
         }
@@ -281,6 +301,13 @@ fn encode(state: u8, session: Digest, generation: u32, wrapped: &[u8]) -> Result
     let len = u16::try_from(wrapped.len()).map_err(|_| Error::invalid("too long for a slot"))?;
     let (generation, session) = (generation.to_le_bytes(), session.to_bytes());
     fill(&[&[state, 0], &len.to_le_bytes(), &generation, &session, wrapped])
+}
+
+/// Whose key a slot says it holds, whether or not its check fits.
+fn session_in(slot: &Slot) -> Digest {
+    let mut fields = Reader::new(slot);
+    let session = fields.slice(SESSION_AT).and_then(|_| fields.array());
+    session.map_or(Digest::NONE, Digest)
 }
 
 /// What a slot says; `None` where it is free or torn.

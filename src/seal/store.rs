@@ -48,6 +48,12 @@ pub(crate) trait KeyStore: Send + Sync + Debug {
     /// returns, as far as the medium lets go of what is written over.
     fn destroy(&self, session: Digest) -> Result<()>;
 
+    /// Where keys were kept that cannot be read any more: the number of the place, and whose key
+    /// it says it held. What it says may be damaged too.
+    fn damaged(&self) -> Vec<(u64, Digest)> {
+        Vec::new()
+    }
+
     /// The sessions with a key in use, in order.
     fn list(&self) -> Result<Vec<Digest>>;
 }

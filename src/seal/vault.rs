@@ -86,11 +86,38 @@ impl Vault {
             return Ok(Held::Live(key));
         }
         let _change = self.change();
-        let held = self.load(session)?;
+        let held = self.load(session).with_context(|| format!("session {session}"))?;
+        // What was sealed under it is there still.
+        if matches!(held, Held::None)
+            && self.keys.damaged().iter().any(|(_, missed)| *missed == session)
+        {
+            return Err(self.lost(session));
+        }
         if let Held::Live(key) = &held {
             self.cache().put(session, key.clone());
         }
         Ok(held)
+    }
+
+    /// Why a session for which something is sealed has no key.
+    pub(crate) fn lost(&self, session: Digest) -> Error {
+        let damaged = self.keys.damaged();
+        let own = damaged.iter().find(|(_, missed)| *missed == session);
+        let reason = match (own, damaged.first()) {
+            (Some((slot, _)), _) => format!(
+                "slot {slot} of sessionlog.keys, which holds its key, is damaged: put the slot \
+                 back from a backup of that file"
+            ),
+            (None, Some((slot, _))) => format!(
+                "sessionlog.keys has no key of it, and slot {slot} of that file is damaged: put \
+                 the slot back from a backup of the file"
+            ),
+            (None, None) => String::from(
+                "it is sealed, and sessionlog.keys never had a key of it: put the file back that \
+                 belongs to the database",
+            ),
+        };
+        Error::key(reason).context(format!("session {session}"))
     }
 
     /// The keys of sessions, made for those that have none in use. They are durable when this

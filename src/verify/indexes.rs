@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Report;
 use super::log::Ends;
+use super::{Lost, Report, Stored};
 use crate::bytes::Reader;
 use crate::error::Result;
 use crate::id::Digest;
@@ -13,12 +13,14 @@ use crate::log::{Log, Order, Record, Scan, key};
 
 /// Compares the catalog with its indexes and counts; returns its entries.
 pub(super) fn check(
-    log: &Arc<dyn Log>,
+    stored: &Stored<'_>,
     ends: &Ends,
-    published: u64,
     report: &mut Report,
 ) -> Result<BTreeMap<Digest, Entry>> {
+    let Stored { log, published, .. } = *stored;
     let entries = entries(log, ends, report)?;
+    // What the indexes should hold of these nobody knows.
+    let lost = (stored.lost)();
     let mut created = BTreeSet::new();
     let mut updated = BTreeSet::new();
     let mut forks = BTreeSet::new();
@@ -37,9 +39,12 @@ pub(super) fn check(
     // While others write, entries and indexes are read at different times: a session that is
     // newer than the check is not its business.
     let mut found = Report::default();
-    check_indexes(log, [created, updated], counts, &mut found)?;
+    check_indexes(log, [created, updated], counts, &lost, &mut found)?;
     let stored = records(log, key::Class::Fork)?.into_iter().map(|record| record.key);
-    if !stored.eq(forks) {
+    let is_known = |fork: &Vec<u8>| {
+        key::parse_fork(fork).is_ok_and(|(_, session)| !lost.contains_key(&session))
+    };
+    if !stored.filter(|fork| lost.is_empty() || is_known(fork)).eq(forks) {
         found.add(None, None, "the index of forks is wrong");
     }
     strangers(log, ends, &mut found)?;
@@ -54,16 +59,24 @@ fn check_indexes(
     log: &Arc<dyn Log>,
     [created, updated]: [BTreeSet<Vec<u8>>; 2],
     mut counts: BTreeMap<Vec<u8>, u64>,
+    lost: &Lost,
     report: &mut Report,
 ) -> Result<()> {
     for (class, wanted) in [(key::Class::Created, created), (key::Class::Updated, updated)] {
         let stored: BTreeSet<_> =
             records(log, class)?.into_iter().map(|record| record.key).collect();
         for key in stored.symmetric_difference(&wanted) {
-            let session = key::parse_time(key).map(|(_, session)| session.to_string()).ok();
+            let session = key::parse_time(key).map(|(_, session)| session).ok();
+            if session.is_some_and(|session| lost.contains_key(&session)) {
+                continue;
+            }
+            let session = session.map(|session| session.to_string());
             let fault = if stored.contains(key) { "too much" } else { "too little" };
             report.add(session, None, format!("an index of the catalog holds {fault}"));
         }
+    }
+    if !lost.is_empty() {
+        return Ok(());
     }
     for record in records(log, key::Class::Count)? {
         let wanted = counts.remove(&record.key).unwrap_or_default();

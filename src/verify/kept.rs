@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::Lost;
 use crate::codec::Frame;
 use crate::error::Result;
 use crate::event::EventKind;
@@ -16,10 +17,11 @@ pub(super) fn check(
     log: &Arc<dyn Log>,
     session: Digest,
     entry: Option<&Entry>,
+    lost: &Lost,
     tell: &mut dyn FnMut(String),
 ) -> Result<()> {
     receipts(&**log, session, tell)?;
-    sharers(&**log, session, entry, tell)?;
+    sharers(&**log, session, entry, lost, tell)?;
     attachments(&**log, session, tell)
 }
 
@@ -49,6 +51,7 @@ fn sharers(
     log: &dyn Log,
     session: Digest,
     entry: Option<&Entry>,
+    lost: &Lost,
     tell: &mut dyn FnMut(String),
 ) -> Result<()> {
     for ancestor in entry.iter().flat_map(|entry| &entry.ancestors) {
@@ -59,6 +62,9 @@ fn sharers(
     }
     for record in Scan::new(log, key::within(key::Class::Sharer, session, Order::Ascending)) {
         let (last_seq, sharer) = key::parse_fork(&record?.key)?;
+        if lost.contains_key(&sharer) {
+            continue;
+        }
         let is_true = Entry::load(log, sharer)?.is_some_and(|entry| {
             let mut ancestors = entry.ancestors.iter();
             ancestors.any(|it| it.stream == session && it.last_seq == last_seq)

@@ -158,9 +158,11 @@ impl Walk<'_> {
     /// The first seq of a session's own: 1, unless it begins as a fork there.
     fn first_seq(&self, session: Digest, first_seq: u64) -> Result<u64> {
         let Some(bytes) = self.log.get(&key::frame(session, first_seq))? else { return Ok(1) };
-        // By its header: where the session was deleted, the body is gone.
-        let is_fork = Frame::open(&bytes, session, first_seq)
-            .is_ok_and(|frame| frame.header.kind == EventKind::ForkedFrom as u16);
+        // By its header: where the session was deleted, or its key cannot be had, there is no body.
+        let is_fork = Frame::parse(&bytes).is_ok_and(|Frame { header, .. }| {
+            let is_it = (header.session, header.seq) == (session, first_seq);
+            is_it && header.kind == EventKind::ForkedFrom as u16
+        });
         Ok(if is_fork { first_seq } else { 1 })
     }
 }

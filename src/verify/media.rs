@@ -6,7 +6,7 @@ use super::Report;
 use super::session::lineage_at;
 use crate::blob::BlobName;
 use crate::compact;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::event::{Event, references};
 use crate::id::Digest;
 use crate::index::{Entry, Lineage};
@@ -31,6 +31,10 @@ pub(super) fn check(
         let name = BlobName::from_bytes(key::parse_blob(&record.key)?);
         let entry = Entry::load(&**log, session)?;
         let lineage = lineage_at(&**log, session, seq, entry.as_ref())?;
+        // Where a part of the session cannot be read, that is told elsewhere.
+        if has_lost_key(media, &lineage)? {
+            continue;
+        }
         let attachments = log.get(&key::attachment(session, seq))?.unwrap_or_default();
         let is_noted = attachments.as_chunks::<32>().0.contains(&name.to_bytes());
         if !is_noted || !refers(log, media, &lineage, seq, name)? {
@@ -64,7 +68,7 @@ pub(super) fn check_references(
     event: &Event,
 ) -> Result<Option<String>> {
     let references = references(&event.body);
-    if references.is_empty() {
+    if references.is_empty() || has_lost_key(media, lineage)? {
         return Ok(None);
     }
     let noted = log.get(&key::attachment(lineage.own(), event.seq))?.unwrap_or_default();
@@ -93,6 +97,14 @@ fn refers(
         }
     }
     Ok(false)
+}
+
+/// Whether the key of a stream of a session cannot be had.
+fn has_lost_key(media: &MediaStore, lineage: &Lineage) -> Result<bool> {
+    match names(media, lineage, [0; 32]) {
+        Err(error) if matches!(error.kind(), ErrorKind::Key { .. }) => Ok(true),
+        names => names.map(|_| false),
+    }
 }
 
 /// The names under which a medium may lie that a session refers to.

@@ -74,12 +74,33 @@ impl std::fmt::Display for Problem {
     }
 }
 
+/// What is to be checked.
+#[derive(Clone, Copy)]
+pub(crate) struct Stored<'a> {
+    /// A log that hands out of a session whose key cannot be had frames that are damaged, and
+    /// nothing else.
+    pub(crate) log: &'a Arc<dyn Log>,
+    pub(crate) media: &'a MediaStore,
+    pub(crate) published: u64,
+    /// Such sessions as were met so far, and why.
+    pub(crate) lost: &'a dyn Fn() -> Lost,
+}
+
+/// Sessions whose keys cannot be had, and why. Nothing more can be said of what they hold.
+type Lost = BTreeMap<Digest, Error>;
+
 /// Is told how many events were checked so far.
 pub type Progress<'a> = dyn FnMut(u64) + 'a;
 
 impl Report {
     fn add(&mut self, session_id: Option<String>, seq: Option<u64>, problem: impl Into<String>) {
         self.problems.push(Problem { session_id, seq, problem: problem.into() });
+    }
+
+    fn add_lost(&mut self, lost: &Lost) {
+        for (session, error) in lost {
+            self.add(Some(session.to_string()), None, error.kind().to_string());
+        }
     }
 
     fn finish(mut self) -> Self {
@@ -90,29 +111,34 @@ impl Report {
 
 /// Checks the whole log, the memories of users too.
 ///
-/// `mark` is the position that the log is known to have reached, where that is not `published`,
-/// and `kept` a link that must be one of a group.
+/// `mark` is the position that the log is known to have reached, where that is not what readers
+/// see, and `kept` a link that must be one of a group.
 pub(crate) fn all(
-    log: &Arc<dyn Log>,
-    media: &MediaStore,
-    published: u64,
+    stored: &Stored<'_>,
     mark: Option<u64>,
     kept: Option<Kept>,
     progress: &mut Progress<'_>,
 ) -> Result<Report> {
+    let Stored { log, media, published, lost } = *stored;
     let mut report = Report::default();
     if let Some(mark) = mark.filter(|mark| *mark > published) {
         let problem = format!("{mark} events were acknowledged and {published} are left");
         report.add(None, None, problem);
     }
     let ends = log::check(log, published, &mut report, progress)?;
-    let entries = indexes::check(log, &ends, published, &mut report)?;
+    let entries = indexes::check(stored, &ends, &mut report)?;
+    // Every frame and every entry was asked for by now.
+    let lost = lost();
+    report.add_lost(&lost);
     for (session, own) in &ends {
+        if lost.contains_key(session) {
+            continue;
+        }
         let entry = entries.get(session);
         report.sessions += u64::from(entry.is_some_and(|entry| !entry.is_memories()));
-        session::check(log, media, *session, *own, entry, &mut report)?;
+        session::check(log, media, *session, *own, entry, &lost, &mut report)?;
     }
-    media::check(log, media, &|_| true, &mut report)?;
+    media::check(log, media, &|session| !lost.contains_key(&session), &mut report)?;
     if let Some(kept) = kept {
         head::find_group(log, kept, published, &mut report)?;
     }
@@ -125,12 +151,11 @@ pub(crate) fn all(
 /// Checks some sessions, and those that hold a part of their events. A link that is `kept` must
 /// be one of an event of each.
 pub(crate) fn sessions(
-    log: &Arc<dyn Log>,
-    media: &MediaStore,
+    stored: &Stored<'_>,
     session_ids: &[String],
-    published: u64,
     kept: Option<Kept>,
 ) -> Result<Report> {
+    let Stored { log, media, published, lost } = *stored;
     let mut report = Report::default();
     let mut checked = BTreeSet::new();
     for session_id in session_ids {
@@ -143,14 +168,17 @@ pub(crate) fn sessions(
         let ancestors: Vec<_> = ancestors.map(|ancestor| ancestor.stream).collect();
         for session in ancestors.into_iter().chain([session]) {
             if checked.insert(session) {
-                one(log, media, session, published, &mut report)?;
+                one(stored, session, &mut report)?;
             }
         }
         if let Some(kept) = kept {
             head::find_event(log, session_id, kept, published, &mut report)?;
         }
     }
-    media::check(log, media, &|session| checked.contains(&session), &mut report)?;
+    let lost = lost();
+    report.add_lost(&lost);
+    let is_meant = |session| checked.contains(&session) && !lost.contains_key(&session);
+    media::check(log, media, &is_meant, &mut report)?;
     if report.problems.is_empty() {
         for session_id in session_ids {
             let link = head::of_session(&**log, session_id, published)?;
@@ -160,18 +188,17 @@ pub(crate) fn sessions(
     Ok(report.finish())
 }
 
-fn one(
-    log: &Arc<dyn Log>,
-    media: &MediaStore,
-    session: Digest,
-    published: u64,
-    report: &mut Report,
-) -> Result<()> {
+fn one(stored: &Stored<'_>, session: Digest, report: &mut Report) -> Result<()> {
+    let Stored { log, media, published, lost } = *stored;
     let last_seq = stream::head_seq(&**log, session, published)?;
     let entry = Entry::load(&**log, session)?;
+    let lost = lost();
+    if lost.contains_key(&session) {
+        return Ok(());
+    }
     let shared = entry.as_ref().map_or(0, |entry| entry.lineage(session).shared_seq());
     report.sessions += 1;
     report.events += last_seq.saturating_sub(shared);
     let first_seq = stream::first_seq(&**log, session)?.unwrap_or(shared + 1).min(shared + 1);
-    session::check(log, media, session, (first_seq, last_seq), entry.as_ref(), report)
+    session::check(log, media, session, (first_seq, last_seq), entry.as_ref(), &lost, report)
 }

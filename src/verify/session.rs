@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Report;
 use super::derived::{self, Derived};
+use super::{Lost, Report};
 use super::{kept, media};
 use crate::codec::{self, BodyForm, Frame, Link};
 use crate::commit::named_by;
@@ -24,6 +24,7 @@ pub(super) fn check(
     session: Digest,
     (first_seq, last_seq): (u64, u64),
     entry: Option<&Entry>,
+    lost: &Lost,
     report: &mut Report,
 ) -> Result<()> {
     let (name, prefix) = match entry {
@@ -61,7 +62,7 @@ pub(super) fn check(
         let mut tell =
             |problem: String| report.add(name.clone(), None, format!("{prefix}{problem}"));
         derived.check(log, &lineage, entry, &view, &mut tell)?;
-        kept::check(log, session, entry, &mut tell)?;
+        kept::check(log, session, entry, lost, &mut tell)?;
         if entry.is_some() {
             derived::check_history(log, &lineage, last_seq, &mut tell);
         }

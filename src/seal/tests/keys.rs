@@ -141,6 +141,43 @@ fn any_flipped_bit_of_a_slot_makes_it_a_free_one() {
 }
 
 #[test]
+fn a_slot_that_rots_is_told_from_a_key_that_never_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let vault = open_vault(1, directory.path()).unwrap();
+    vault.create(&BTreeSet::from([SESSION])).unwrap();
+    vault.create(&BTreeSet::from([OTHER])).unwrap();
+    let bytes = fs::read(file(&directory)).unwrap();
+    assert_eq!(open(&directory).damaged(), []);
+    // Behind the header and the probe.
+    for at in [0, 4, 24, 100, 470, SLOT - 1] {
+        let mut damaged = bytes.clone();
+        damaged[2 * SLOT + at] ^= 1;
+        fs::write(file(&directory), damaged).unwrap();
+        assert_eq!(open(&directory).damaged(), [(2, SESSION)]);
+        let vault = open_vault(1, directory.path()).unwrap();
+        let error = vault.held(SESSION).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Key { .. }), "{error}");
+        assert!(error.to_string().contains("slot 2 of sessionlog.keys"), "{error}");
+        assert!(matches!(vault.held(OTHER).unwrap(), Held::Live(_)));
+        assert!(matches!(vault.held(Digest([1; 16])).unwrap(), Held::None));
+    }
+    // Whose key it was is damaged too.
+    let mut damaged = bytes.clone();
+    damaged[2 * SLOT + 8] ^= 1;
+    fs::write(file(&directory), damaged).unwrap();
+    let vault = open_vault(1, directory.path()).unwrap();
+    assert!(vault.lost(SESSION).to_string().contains("slot 2 of that file is damaged"));
+    // A slot of zeros is one that was never written.
+    let mut free = bytes;
+    free[2 * SLOT..3 * SLOT].fill(0);
+    fs::write(file(&directory), free).unwrap();
+    let vault = open_vault(1, directory.path()).unwrap();
+    assert!(vault.lost(SESSION).to_string().contains("never had a key of it"));
+    vault.create(&BTreeSet::from([SESSION])).unwrap();
+    assert!(matches!(vault.held(SESSION).unwrap(), Held::Live(_)));
+}
+
+#[test]
 fn a_slot_that_changes_under_an_open_file_is_damage() {
     let directory = tempfile::tempdir().unwrap();
     let keys = open(&directory);

@@ -486,3 +486,36 @@ fn the_receipts_of_a_user_name_sessions_that_somebody_else_erased() {
     let text = db.fine(&["erase", "--user", "alice"]);
     assert!(!text.contains("demo-parcel"), "{text}");
 }
+
+#[test]
+fn a_damaged_slot_of_the_key_file_is_named_by_whoever_meets_it() {
+    let db = Db::empty();
+    let key = db.directory.path().join("key");
+    let key = key.to_str().unwrap();
+    db.fine(&["key", "new", key]);
+    for id in ["one", "other"] {
+        let args = ["record", id, "--user", "alice", "--key-file", key];
+        assert_eq!(code(&db.run_with(&args, user_line("Hi").as_bytes())), 0);
+    }
+    let path = db.path().join("sessionlog.keys");
+    let mut bytes = std::fs::read(&path).unwrap();
+    // The header, the probe, and then the first session.
+    bytes[2 * 512 + 100] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let verified = db.run(&["verify", "--key-file", key]);
+    let words = stdout(&verified);
+    assert_eq!(code(&verified), 1);
+    assert!(words.contains(": slot 2 of sessionlog.keys, "), "{words}");
+    assert!(words.contains("\n1 problem in 1 session, "), "{words}");
+    let words = db.fine(&["stats", "--key-file", key]);
+    assert!(words.starts_with("1 session, ") && words.contains("\n1 more cannot be "), "{words}");
+    assert_eq!(len(&db.json(&["ls", "--key-file", key])["sessions"]), 1);
+    for args in [&["search", "Hi"][..], &["erase", "one"], &["erase", "--user", "alice"]] {
+        let output = db.run(&[args, &["--key-file", key]].concat());
+        let words = stderr(&output);
+        assert!(code(&output) == 1 && words.contains("slot 2 of sessionlog.keys"), "{words}");
+        assert!(!words.contains("--key-file"), "{words}");
+    }
+    // The other one went all the same.
+    assert_eq!(len(&db.json(&["ls", "--key-file", key])["sessions"]), 0);
+}

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sessionlog::{
     Access, Digest, Engine, ErasureReceipt, Error, ErrorKind, EventBody, KeyProvider, Media,
-    Message, Metrics, Point, Policy, Renamed, Result, Session, SessionQuery, StaticKey,
-    SummaryWritten,
+    Message, Metrics, NewMemory, Point, Policy, Renamed, Result, SearchQuery, Session,
+    SessionQuery, StaticKey, SummaryWritten,
 };
 
 use crate::support::shapes::{append, assert_sound};
@@ -299,5 +299,84 @@ fn what_is_done_to_all_sessions_is_done_but_for_the_one_whose_key_rots_which_is_
     rot(&disk, "s1");
     let engine = sealed(&disk);
     assert_eq!(engine.erase_user("alice", None).unwrap()[0].session_id, "s1");
+    assert_sound(&engine);
+}
+
+#[test]
+fn a_key_that_rots_is_one_problem_and_the_rest_is_checked_and_counted() {
+    let disk = Disk::new();
+    let whole = {
+        let engine = sealed(&disk);
+        for id in ["s0", "s1", "s2"] {
+            let session = engine.session(id).user("alice").open().unwrap();
+            let photo = session.store_media(Media::bytes("image/png", vec![7; 900])).unwrap();
+            let message = Message::user("Look here.").with_part(photo.part());
+            session.record_run([message], Metrics::default()).unwrap().wait().unwrap();
+        }
+        let fork = engine.session("s0").user("alice").open().unwrap().fork(Point::Head);
+        record_turn(&fork.id("fork").open().unwrap(), "q", "a");
+        engine
+            .session("s2")
+            .user("alice")
+            .open()
+            .unwrap()
+            .fork(Point::Head)
+            .id("s1-like")
+            .open()
+            .unwrap();
+        let memory = NewMemory::new("likes tea");
+        engine.memories("alice").unwrap().add(memory).unwrap().1.wait().unwrap();
+        assert_sound(&engine);
+        engine.stats().unwrap()
+    };
+    rot(&disk, "s1");
+    let engine = sealed(&disk);
+    let report = engine.verify().unwrap();
+    let [problem] = report.problems.as_slice() else { panic!("{:?}", report.problems) };
+    assert_eq!(problem.session_id, Some(Digest::of_session("s1").to_string()));
+    assert!(
+        problem.problem.starts_with("slot ") && problem.problem.contains(" of sessionlog.keys")
+    );
+    assert!(!report.ok && report.sessions == 4 && report.log_head.is_none());
+    // What is wrong elsewhere is found all the same.
+    let named = |id: &str| engine.verify_sessions(&[id.to_owned()]).unwrap();
+    assert_eq!(named("s1").problems, report.problems);
+    assert!(named("s0").ok && named("fork").ok);
+    let stats = engine.stats().unwrap();
+    assert_eq!((whole.unreadable, stats.unreadable), (0, 1));
+    assert_eq!((stats.sessions, stats.events), (whole.sessions - 1, whole.events));
+    let query = SearchQuery::new(Access::Admin, "look");
+    let refused = engine.search(&query).unwrap_err().to_string();
+    assert!(refused.contains("sessionlog.keys"), "{refused}");
+    let blob = engine.blobs().unwrap()[0].name.clone();
+    fs::remove_file(disk.path().join("media").join(&blob[..2]).join(&blob[2..])).unwrap();
+    // Of the three images, one is of the session that nobody can read.
+    let problems = engine.verify().unwrap().problems.len();
+    drop(engine);
+    rot(&disk, "s1");
+    let report = sealed(&disk).verify().unwrap();
+    assert!(report.problems.iter().all(|it| it.problem.contains("is missing")), "{report:?}");
+    let is_lost = report.problems[0].session_id == Some(Digest::of_session("s1").to_string());
+    assert_eq!(problems, 1 + usize::from(!is_lost));
+}
+
+#[test]
+fn verify_names_every_session_while_the_key_service_is_down() {
+    let disk = Disk::new();
+    {
+        let engine = sealed(&disk);
+        let session = engine.session("s0").open().unwrap();
+        record_turn(&session, "q", "a");
+        record_turn(&session.fork(Point::Head).id("s1").open().unwrap(), "q", "a");
+    }
+    let key = StaticKey::new([1; 32]);
+    let service = Arc::new(KeyService { key, is_down: AtomicBool::new(false) });
+    let provider = Arc::clone(&service) as Arc<dyn KeyProvider>;
+    let engine = Engine::builder().seal(provider).open(disk.path()).unwrap();
+    service.is_down.store(true, Ordering::SeqCst);
+    let problems = engine.verify().unwrap().problems;
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(problems.iter().all(|it| it.problem == "the key service does not answer"));
+    service.is_down.store(false, Ordering::SeqCst);
     assert_sound(&engine);
 }
