@@ -22,6 +22,7 @@ pub(super) struct Uses {
 }
 
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each says of one thing whether it was seen")]
 struct Use {
     /// How many calls there were.
     turn: u64,
