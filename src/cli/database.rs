@@ -89,6 +89,18 @@ pub(super) fn session_ids_of(engine: &Engine, access: Access) -> Result<Vec<Stri
     found_ids(engine, SessionQuery::new(access).sort(SortBy::CreatedAt, SortOrder::Ascending))
 }
 
+/// Says that a list passed over sessions, if it did: whoever takes it for all of them must know.
+pub(super) fn passed_over(total: u64, listed: usize) -> Option<Failure> {
+    let missing = total.saturating_sub(listed as u64);
+    let words = || {
+        let sessions = text::count(missing, "session");
+        format!(
+            "{sessions} cannot be read, and nothing was done about what is in there: `verify` says why"
+        )
+    };
+    (missing > 0).then(|| Failure::words(words()))
+}
+
 /// The ids on all pages of a query, in its order.
 pub(super) fn found_ids(engine: &Engine, query: SessionQuery) -> Result<Vec<String>> {
     let query = query.limit(limits::LIST_PAGE_MAX);

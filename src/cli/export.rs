@@ -32,12 +32,15 @@ fn write_all(engine: &Engine, format: Format, out: &mut Output) -> Result<()> {
     let query = SessionQuery::new(Access::Admin)
         .sort(SortBy::CreatedAt, SortOrder::Ascending)
         .limit(limits::LIST_PAGE_MAX);
-    let mut failed = None;
+    let (mut failed, mut listed) = (None, 0);
     for number in 1.. {
         let page = engine.sessions(&query.clone().page(number))?;
         if page.sessions.is_empty() {
+            // A list passes over what it cannot read.
+            failed = failed.or_else(|| database::passed_over(page.total, listed));
             break;
         }
+        listed += page.sessions.len();
         for view in &page.sessions {
             match write_session(&database::session(engine, &view.session_id)?, format, out) {
                 // One that cannot be written keeps no other from it.

@@ -510,6 +510,11 @@ fn a_damaged_slot_of_the_key_file_is_named_by_whoever_meets_it() {
     let words = db.fine(&["stats", "--key-file", key]);
     assert!(words.starts_with("1 session, ") && words.contains("\n1 more cannot be "), "{words}");
     assert_eq!(len(&db.json(&["ls", "--key-file", key])["sessions"]), 1);
+    // What is there is exported, and what is not is told.
+    let output = db.run(&["export", "--all", "--key-file", key]);
+    assert_eq!((code(&output), stdout(&output).lines().count()), (1, 1));
+    assert!(stderr(&output).contains("1 session cannot be read"), "{}", stderr(&output));
+    db.refused(1, &["erase", "--user", "alice", "--dry-run", "--key-file", key]);
     for args in [&["search", "Hi"][..], &["erase", "one"], &["erase", "--user", "alice"]] {
         let output = db.run(&[args, &["--key-file", key]].concat());
         let words = stderr(&output);
