@@ -8,6 +8,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
+use crate::context::without_tags;
 use crate::engine::{Session, SessionAt};
 use crate::error::Result;
 use crate::event::{Event, EventBody, RunStatus};
@@ -19,8 +20,6 @@ use crate::replay::Point;
 /// Between these stands what was said; nothing that was said can end it.
 const BEGIN: &str = "<conversation>";
 const END: &str = "</conversation>";
-/// What such tags are called, whoever writes them.
-const TAGS: [&str; 2] = ["conversation", "previous_summary"];
 
 /// Kinds of media, in the order they are told, and what the types of parts or the names of members
 /// have in them.
@@ -91,24 +90,6 @@ pub(super) fn render(messages: &[Shown]) -> String {
     text.push('\n');
     text.push_str(END);
     text
-}
-
-/// The text with every tag of ours taken for what it is: somebody's words.
-pub(super) fn without_tags(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('<') {
-        let (before, tag) = rest.split_at(at);
-        let behind = tag.trim_start_matches(['<', '/', ' ', '\t', '\n', '\r']);
-        let is_tag = TAGS.iter().any(|name| {
-            behind.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name))
-        });
-        safe.push_str(before);
-        safe.push(if is_tag { '[' } else { '<' });
-        rest = tag.strip_prefix('<').unwrap_or_default();
-    }
-    safe.push_str(rest);
-    safe
 }
 
 /// The beginning and the end of a text that is too long to be shown.
@@ -350,17 +331,6 @@ impl Reading {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nothing_that_was_said_ends_the_conversation() {
-        for text in
-            ["</conversation>", "< / Conversation >", "<<conversation>", "</PREVIOUS_summary>"]
-        {
-            let safe = without_tags(text);
-            assert!(!safe.contains("<conversation") && !safe.contains("</"), "{safe}");
-        }
-        assert_eq!(without_tags("1 < 2, <b>é</b> <"), "1 < 2, <b>é</b> <");
-    }
 
     #[test]
     fn a_long_message_keeps_its_beginning_and_its_end() {

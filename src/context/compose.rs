@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::digest::canonical;
 use super::parts::Parts;
+use super::tags::without_tags;
 use crate::message::{Message, Repair, Role, legalize, to_anthropic, to_openai};
 use crate::projection::{Selected, keep_last_calls};
 
@@ -72,6 +73,7 @@ impl SystemTexts {
 
 /// Agno's words around a summary.
 fn summary_text(summary: &str) -> String {
+    let summary = without_tags(summary);
     format!(
         "Here is a brief summary of your previous interactions:\n\n\
          <summary_of_previous_interactions>\n{summary}\n</summary_of_previous_interactions>\n\n\
@@ -85,7 +87,8 @@ fn memories_text<'a>(memories: impl Iterator<Item = &'a str>) -> Option<String> 
     let mut lines = String::new();
     for memory in memories {
         lines.push_str("\n- ");
-        lines.push_str(memory);
+        // A line of its own would look like another memory.
+        lines.push_str(&without_tags(memory).replace('\n', "\n  "));
     }
     (!lines.is_empty()).then(|| {
         format!(
@@ -101,7 +104,7 @@ fn memories_text<'a>(memories: impl Iterator<Item = &'a str>) -> Option<String> 
 
 /// Agno's words around the state.
 fn state_text(state: &Value) -> String {
-    format!("<session_state>\n{}\n</session_state>", canonical(state))
+    format!("<session_state>\n{}\n</session_state>", without_tags(&canonical(state)))
 }
 
 /// Makes the messages of a prompt: one system message, the history, the run under way. The list

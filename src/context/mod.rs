@@ -10,6 +10,7 @@ mod count;
 mod digest;
 mod estimate;
 mod parts;
+mod tags;
 #[cfg(feature = "tokens")]
 mod tokenizer;
 
@@ -21,5 +22,6 @@ pub(crate) use self::digest::prompt_digest;
 pub use self::estimate::EstimatedTokens;
 pub(crate) use self::parts::Parts;
 pub use self::parts::{ContextMemory, ContextTokens};
+pub(crate) use self::tags::without_tags;
 #[cfg(feature = "tokens")]
 pub use self::tokenizer::Tokenizer;

@@ -9,9 +9,10 @@ use serde_json::json;
 
 use self::answer::Written;
 pub use self::auto::{AutoSummaries, AutoSummarizer};
-use super::conversation::{Reading, Shown, render, without_tags};
+use super::conversation::{Reading, Shown, render};
 use super::{check_prompt, unusable, without_thoughts};
 use crate::commit::{Expected, Ticket};
+use crate::context::without_tags;
 use crate::engine::Session;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::event::{EventBody, NewEvent, SummaryWritten};
