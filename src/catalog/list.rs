@@ -15,6 +15,7 @@ use crate::{snapshot, stream};
 
 /// A page of sessions.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct SessionPage {
     /// The sessions of this page, each as it is now.
     pub sessions: Vec<SessionView>,

@@ -170,7 +170,7 @@ fn is_meant(engine: &Engine, args: &EraseArgs) -> Result<impl Fn(&ErasureRecord)
     }
     sessions.extend(args.session.as_deref().map(Digest::of_session));
     let is_all = args.session.is_none() && user.is_none();
-    Ok(move |ErasureRecord { session, event }: &ErasureRecord| {
+    Ok(move |ErasureRecord { session, event, .. }: &ErasureRecord| {
         let owner = match &event.body {
             EventBody::Deleted(deleted) => deleted.owner.map(Digest::from_bytes),
             _ => None,
@@ -189,7 +189,7 @@ fn write_found(engine: &Engine, args: &EraseArgs, out: &mut Output) -> Result<()
         ids.extend(known.map(|id| (Digest::of_session(&id), id)));
     }
     if out.is_json() {
-        let found = receipts.into_iter().map(|ErasureRecord { session, event }| {
+        let found = receipts.into_iter().map(|ErasureRecord { session, event, .. }| {
             Ok(Found {
                 session: session.to_string(),
                 session_id: ids.get(&session).cloned(),
@@ -202,7 +202,7 @@ fn write_found(engine: &Engine, args: &EraseArgs, out: &mut Output) -> Result<()
         });
         return out.json_list("receipts", found);
     }
-    let row = |ErasureRecord { session, event }: &ErasureRecord| {
+    let row = |ErasureRecord { session, event, .. }: &ErasureRecord| {
         let session_id = ids.get(session).cloned().unwrap_or_else(|| session.to_string());
         let kind = event.body.kind().as_str().to_owned();
         let (at, words) = (text::time(event.recorded_at_us), event_text::words(&event.body));

@@ -20,7 +20,7 @@ pub(super) fn run(global: &Global, args: &ReplayArgs, out: &mut Output) -> Resul
     }
     let mut seen = Seen::default();
     for step in steps {
-        let Step { event, view } = step?;
+        let Step { event, view, .. } = step?;
         let changed = seen.change_to(Seen::of(&view), &event.body);
         let kind = event.body.kind().as_str();
         let line = format!("{:>6}  {kind:<16}  {changed}", event.seq);

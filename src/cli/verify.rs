@@ -66,7 +66,7 @@ fn write_heads(report: &Report, out: &mut Output) -> Result<()> {
     if let Some(found) = report.head.filter(|_| report.ok) {
         writeln!(out, "the head stands at {found}: nothing up to there was changed")?;
     }
-    if let Some(LogHead { position, link }) = &report.log_head {
+    if let Some(LogHead { position, link, .. }) = &report.log_head {
         writeln!(out, "head of the log, at position {position}: {link}")?;
     }
     for (session_id, link) in &report.heads {

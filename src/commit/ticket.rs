@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Where an append landed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Receipt {
     /// The seq of its first event.
     pub first_seq: u64,

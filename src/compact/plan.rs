@@ -14,6 +14,7 @@ use crate::stream::Events;
 
 /// What a compaction would do to a session, or has done.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
 pub struct CompactionPlan {
     /// The session.
     pub session_id: String,

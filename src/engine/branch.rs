@@ -24,6 +24,7 @@ pub struct ForkBuilder {
 
 /// A session that was forked from another.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Fork {
     /// The fork's id.
     pub session_id: String,

@@ -24,6 +24,7 @@ pub(super) const NOTHING_LEFT: &str = "content, for it is erased already";
 
 /// What an erasure or a deletion did to one session.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
 pub struct ErasureReceipt {
     /// The session; empty where it is about a user's memories. Of one that was deleted before, and
     /// whose id no event says any more, the digest.

@@ -21,6 +21,7 @@ use crate::stream::Events;
 /// A session that was deleted and of which forks share a part: what it said there is kept for
 /// them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct FormerSession {
     /// Its id, or its digest where no event says the id any more.
     pub session_id: String,

@@ -19,6 +19,7 @@ use crate::message::{Media, MediaForm, MediaRef, Message, Part};
 /// A medium that a session holds, to be put into a message. The bytes are kept as long as this
 /// is, and from then on as long as a message refers to them.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct StoredMedia {
     part: Part,
     reference: Option<MediaRef>,
@@ -27,6 +28,7 @@ pub struct StoredMedia {
 
 /// Stored media, and how much they are used.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct BlobUse {
     /// The blob's name, in hexadecimal: the blake3 digest of its bytes, unless it is sealed.
     pub name: String,

@@ -9,6 +9,7 @@ use crate::log::{Order, Scan, key};
 
 /// The record of a deletion or an erasure: the receipt as the log keeps it.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct ErasureRecord {
     /// The digest of the session's id: more is not left of one that was deleted.
     pub session: Digest,

@@ -13,6 +13,7 @@ use crate::log::{Log, Scan, key};
 
 /// What a database holds, counted by walking through it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
 pub struct Stats {
     /// Sessions.
     pub sessions: u64,
@@ -57,6 +58,7 @@ const fn is_zero(count: &u64) -> bool {
 
 /// The frames of one kind of event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
 pub struct KindStats {
     /// How many.
     pub events: u64,

@@ -9,6 +9,7 @@ use crate::message::{Message, Metrics};
 
 /// One interaction of a session.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct RunView {
     /// How it began.
     pub started: RunStarted,

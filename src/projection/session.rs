@@ -115,6 +115,7 @@ pub struct Summary {
 
 /// A run that has not ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct OpenRun {
     /// The run's id.
     pub run_id: String,
@@ -126,6 +127,7 @@ pub struct OpenRun {
 
 /// Where events came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Import {
     /// The transcript format.
     pub format: String,

@@ -12,6 +12,7 @@ use crate::stream::Events;
 
 /// An event and the session as it was after it.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Step {
     /// What happened.
     pub event: Event,

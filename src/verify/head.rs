@@ -21,6 +21,7 @@ const DIGITS: usize = 64;
 /// The end of the chain over the whole log: what to keep, to show later that nothing up to that
 /// position was changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct LogHead {
     /// The position of the last event that the link commits to.
     pub position: u64,

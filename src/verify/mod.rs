@@ -28,6 +28,7 @@ use crate::stream;
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
 pub struct Report {
     /// Whether nothing is wrong.
     pub ok: bool,
@@ -53,6 +54,7 @@ pub struct Report {
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Problem {
     /// The session, as far as it is known; its digest where the name is lost.
     pub session_id: Option<String>,

@@ -28,6 +28,7 @@ pub struct RecordedContext {
 
 /// The messages of an earlier model call, made again.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct RebuiltContext {
     messages: Vec<Message>,
     opened: Vec<Message>,

@@ -88,6 +88,7 @@ pub enum Delivery {
 
 /// An event, and the session it belongs to.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct LoggedEvent {
     /// The session's id; of one that was deleted its digest, for the admin.
     pub session_id: Arc<str>,

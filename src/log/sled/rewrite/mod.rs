@@ -18,6 +18,7 @@ use crate::log::{PageLimit, Record, key};
 
 /// What a rewrite did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Rewritten {
     /// Records that were written.
     pub records: u64,
