@@ -196,7 +196,8 @@ impl SessionWindow {
         Self { session, point, window: Window::default(), keeps_references: false }
     }
 
-    /// The last `count` runs.
+    /// The last `count` runs of those that are taken. Others in between (failed and cancelled ones,
+    /// those of members) are read past: what a window costs follows how many of them there are.
     pub fn runs(mut self, count: usize) -> Self {
         self.window.runs = RunCount::Last(count);
         self

@@ -114,10 +114,13 @@ fn last_runs(
             continue;
         }
         let events = pending.remove(&run).unwrap_or_default();
-        let Some(run) = fold(&events) else { continue };
+        let Some(mut run) = fold(&events) else { continue };
         if window.takes_run(&run) {
             run_count += 1;
             message_count += run.messages.iter().filter(|(_, m)| window.takes_message(m)).count();
+        } else {
+            // There may be any number of those, and nobody is told what they say.
+            (run.messages, run.tools) = (Vec::new(), Vec::new());
         }
         runs.push(run);
         let is_enough = window.runs_max().is_some_and(|count| run_count >= count)
