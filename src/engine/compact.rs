@@ -1,6 +1,6 @@
 //! Compaction: what policies say about what is stored already.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::auto::Control;
@@ -104,9 +104,9 @@ impl Compaction {
 
     /// What it would do, session by session. Nothing is written.
     pub fn plan(&self) -> Result<Vec<CompactionPlan>> {
-        let mut plans = Vec::new();
+        let (mut plans, mut left) = (Vec::new(), HashMap::new());
         self.each(&mut |id| {
-            plans.push(self.plan_one(id)?);
+            plans.push(self.plan_one(id, &mut left)?);
             Ok(())
         })?;
         Ok(plans)
@@ -164,18 +164,23 @@ impl Compaction {
         }
     }
 
-    fn plan_one(&self, id: &str) -> Result<CompactionPlan> {
-        let read = || {
+    /// `left` has the sessions of earlier plans that let go of a blob: the last one frees it.
+    fn plan_one(
+        &self,
+        id: &str,
+        left: &mut HashMap<[u8; 32], BTreeSet<Digest>>,
+    ) -> Result<CompactionPlan> {
+        let mut read = || {
             let (subject, plan, summary) = self.prepare(id)?;
             let inner = &self.engine.inner;
-            let left = |body: &EventBody| inner.blob_names(subject.session, body);
+            let names = |body: &EventBody| inner.blob_names(subject.session, body);
             let units = plan.units(subject.own_seq(), subject.head);
-            let mut batches = Batches::new(inner.log(), subject.session, units, summary, &left);
+            let mut batches = Batches::new(inner.log(), subject.session, units, summary, &names);
             let mut dropped = BTreeSet::new();
             while let Some(batch) = batches.next_batch()? {
                 dropped.extend(dropped_blobs(&batch));
             }
-            batches.summary.blob_bytes = inner.bytes_of_unused(subject.session, &dropped)?;
+            batches.summary.blob_bytes = inner.bytes_of_unused(subject.session, dropped, left)?;
             Ok(batches.summary)
         };
         read().with_context(|| format!("session {id}"))

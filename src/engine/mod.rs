@@ -26,7 +26,7 @@ mod session;
 mod stats;
 mod subscribe;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -244,16 +244,24 @@ impl Inner {
     }
 
     /// Bytes of the blobs that no event would refer to without a session's.
-    fn bytes_of_unused(&self, session: Digest, names: &BTreeSet<[u8; 32]>) -> Result<u64> {
+    /// `left` has the sessions that are to let go of each, and takes in this one.
+    fn bytes_of_unused(
+        &self,
+        session: Digest,
+        names: BTreeSet<[u8; 32]>,
+        left: &mut HashMap<[u8; 32], BTreeSet<Digest>>,
+    ) -> Result<u64> {
         let mut bytes = 0;
         for name in names {
-            let mut uses = Scan::new(&*self.log, key::blob_uses(name));
+            let left = left.entry(name).or_default();
+            left.insert(session);
+            let mut uses = Scan::new(&*self.log, key::blob_uses(&name));
             let is_others = uses.try_fold(false, |is_others, record| {
                 let (holder, _) = key::parse_blob_use(&record?.key)?;
-                Ok::<_, Error>(is_others || holder != session)
+                Ok::<_, Error>(is_others || !left.contains(&holder))
             })?;
             if !is_others {
-                bytes += self.media.blobs().size(BlobName::from_bytes(*name))?.unwrap_or(0);
+                bytes += self.media.blobs().size(BlobName::from_bytes(name))?.unwrap_or(0);
             }
         }
         Ok(bytes)

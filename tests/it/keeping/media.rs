@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::json;
 use sessionlog::{
-    BlobName, BlobStore, BlobWriter, Engine, Error, ErrorKind, Json, Media, MemoryBlobs, MemoryLog,
-    Message, Metrics, Part, Point, Policy, Result, Session, StaticKey, check_anthropic,
-    check_openai,
+    BlobName, BlobStore, BlobWriter, CompactionPlan, Engine, Error, ErrorKind, Json, Media,
+    MemoryBlobs, MemoryLog, Message, Metrics, Part, Point, Policy, Result, Session, StaticKey,
+    check_anthropic, check_openai,
 };
 
 use crate::support::shapes::{assert_sound, memory};
@@ -75,6 +75,26 @@ fn a_file_is_streamed_into_the_session() {
     assert!(session.store_media(Media::path("/no/such/file.png")).is_err());
     let url = session.store_media(Media::url("https://example.com/a.png")).unwrap();
     assert!(url.reference().is_none());
+}
+
+/// A medium that several sessions hold is free once the last of them lets go of it.
+#[test]
+fn a_plan_for_several_sessions_counts_what_all_of_them_let_go() {
+    let engine = memory(Policy::new());
+    for id in ["a", "b", "c"] {
+        let session = engine.session(id).open().unwrap();
+        let photo = Media::bytes("image/png", image(1, 5_000));
+        let photo = session.store_media(photo).unwrap();
+        let message = Message::user("look").with_part(photo.part());
+        session.record_run([message], Metrics::default()).unwrap().wait().unwrap();
+    }
+    let bytes = |plans: Vec<CompactionPlan>| plans.iter().map(|plan| plan.blob_bytes).sum::<u64>();
+    let no_media = Policy::new().store_media(false);
+    let of = |ids: &[&str]| engine.compaction().policy(no_media).sessions(ids.iter().copied());
+    assert_eq!(bytes(of(&["a", "b"]).plan().unwrap()), 0);
+    let planned = bytes(engine.compaction().policy(no_media).plan().unwrap());
+    assert!(planned > 5_000);
+    assert_eq!(bytes(engine.compaction().policy(no_media).run().unwrap()), planned);
 }
 
 #[test]
