@@ -60,11 +60,13 @@ impl Records {
 
     /// The next records of a range.
     pub(super) fn page(&self, range: &Range, limit: PageLimit) -> Result<Vec<Record>> {
+        let Some(pack) = &self.pack else {
+            // Nothing is gone where nothing is packed. A layer would look behind each short page.
+            let page = self.tree.page(range, limit)?;
+            return Ok(page.into_iter().filter_map(Said::into_record).collect());
+        };
         let above = Layer::new(range.clone(), |rest| self.tree.page(rest, limit));
-        let below = Layer::new(range.clone(), |rest| match &self.pack {
-            Some(pack) => pack.page(rest, limit),
-            None => Ok(Vec::new()),
-        });
+        let below = Layer::new(range.clone(), |rest| pack.page(rest, limit));
         merge(above, below, range.order, limit)
     }
 

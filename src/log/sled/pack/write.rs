@@ -30,8 +30,9 @@ pub(in crate::log::sled) struct PackWriter {
 impl PackWriter {
     pub(in crate::log::sled) fn create(directory: &Path, id: PackId) -> Result<Self> {
         // As narrow as can be until somebody says who may read it.
-        let options = || File::options().write(true).create_new(true).mode(0o600).to_owned();
-        let file = options().open(id.path_in(directory)).map_err(Error::io)?;
+        let mut options = File::options();
+        options.write(true).create_new(true).mode(0o600);
+        let file = options.open(id.path_in(directory)).map_err(Error::io)?;
         let mut writer = Self {
             file: BufWriter::new(file),
             id,
