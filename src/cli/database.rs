@@ -103,14 +103,24 @@ pub(super) fn passed_over(total: u64, listed: usize) -> Option<Failure> {
 
 /// The ids on all pages of a query, in its order.
 pub(super) fn found_ids(engine: &Engine, query: SessionQuery) -> Result<Vec<String>> {
+    ids_and_total(engine, query).map(|(ids, _)| ids)
+}
+
+/// The same, and an error where a session that the query asks for cannot be read.
+pub(super) fn all_ids(engine: &Engine, query: SessionQuery) -> Result<Vec<String>> {
+    let (ids, total) = ids_and_total(engine, query)?;
+    passed_over(total, ids.len()).map_or(Ok(ids), Err)
+}
+
+fn ids_and_total(engine: &Engine, query: SessionQuery) -> Result<(Vec<String>, u64)> {
     let query = query.limit(limits::LIST_PAGE_MAX);
     let mut ids = Vec::new();
     for number in 1.. {
         let page = engine.sessions(&query.clone().page(number))?;
         if page.sessions.is_empty() {
-            break;
+            return Ok((ids, page.total));
         }
         ids.extend(page.sessions.into_iter().map(|view| view.session_id));
     }
-    Ok(ids)
+    Ok((ids, 0))
 }

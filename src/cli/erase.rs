@@ -110,12 +110,7 @@ fn erase_user(engine: &Engine, user: &str, how: &RemovalArgs, out: &mut Output) 
     if how.dry_run {
         let mut doomed = Vec::new();
         let query = SessionQuery::new(Access::User(user.to_owned()));
-        let total = engine.sessions(&query)?.total;
-        let found = database::found_ids(engine, query)?;
-        if let Some(failure) = database::passed_over(total, found.len()) {
-            return Err(failure);
-        }
-        for session_id in found {
+        for session_id in database::all_ids(engine, query)? {
             doomed.push(Doomed::of(&database::session(engine, &session_id)?, true)?);
         }
         let theirs = engine.former_sessions(&Access::User(user.to_owned()))?;

@@ -228,20 +228,31 @@ impl Append {
             check_limit("commit in bytes", bytes, limits::COMMIT_BYTES_MAX)?;
             prepared.push(event);
         }
-        Ok(Self {
+        Ok(Self { replacements, ..Self::plain(session, place, access, expected, prepared) })
+    }
+
+    /// One that brings its events and nothing besides.
+    fn plain(
+        session: Digest,
+        place: String,
+        access: Access,
+        expected: Expected,
+        events: Vec<Prepared>,
+    ) -> Self {
+        Self {
             session,
             place,
             access,
             expected,
-            events: prepared,
-            replacements,
+            events,
+            replacements: Vec::new(),
             name_left: None,
             snapshots_left: None,
             sharers: None,
             owner: None,
             is_of_former: false,
             leases: Vec::new(),
-        })
+        }
     }
 
     /// Says which blobs its events refer to, each with the event's place in the append.
@@ -271,21 +282,7 @@ impl Append {
             let event = Prepared::restore(frame);
             events.push(event.with_context(|| format!("seq {}", frame.header.seq))?);
         }
-        let (access, replacements) = (Access::Admin, Vec::new());
-        Ok(Self {
-            session: stream.key(),
-            place: stream.to_string(),
-            access,
-            expected,
-            events,
-            replacements,
-            name_left: None,
-            snapshots_left: None,
-            sharers: None,
-            owner: None,
-            is_of_former: false,
-            leases: Vec::new(),
-        })
+        Ok(Self::plain(stream.key(), stream.to_string(), Access::Admin, expected, events))
     }
 }
 
