@@ -99,16 +99,18 @@ impl Known {
     ) -> Option<()> {
         let head = self.seqs[number];
         let choice = choices.next()?;
+        // So few that one is soon taken.
+        let name = choice % 8;
         let (ticket, expected) = match op {
             0 => {
                 let call = Message::assistant("").with_call("c", "t", "{}");
-                let run = session.run().id(format!("r{choice}"));
+                let run = session.run().id(format!("r{name}"));
                 let metrics = Metrics::tokens(u64::from(choice), 1);
                 (run.record([Message::user("q"), call], metrics), head)
             }
             1 => (session.append([NewEvent::new(custom(choice))]), head),
             2 => {
-                let id = EventId::derive(&[&[choice]]);
+                let id = EventId::derive(&[&[name]]);
                 (session.append([NewEvent::new(custom(0)).with_id(id)]), head)
             }
             _ => {
@@ -124,8 +126,7 @@ impl Known {
                 assert_eq!((expected, receipt.first_seq), (head, head + 1));
                 self.seqs[number] = receipt.last_seq;
             }
-            // A run's name may be taken.
-            Err(error) if op == 0 => assert!(matches!(error.kind(), ErrorKind::Invalid { .. })),
+            Err(error) if op == 0 => assert!(is_taken(&error, name), "{error:?}"),
             Err(error) => {
                 assert!(expected != head && matches!(error.kind(), ErrorKind::Conflict { .. }));
             }
@@ -193,6 +194,12 @@ fn look(session: &Session, seq: u64) {
     assert_eq!(there.seq(), seq);
     let messages = there.messages().unwrap();
     assert_sendable(&messages);
+}
+
+/// Whether the run of this name has started already.
+fn is_taken(error: &sessionlog::Error, name: u8) -> bool {
+    let taken = format!("r{name}");
+    matches!(error.kind(), ErrorKind::RunState { run_id, .. } if *run_id == taken)
 }
 
 fn number_of(number: u8) -> Json {
