@@ -41,12 +41,12 @@ enum State {
     Unread,
     /// The session has no run.
     NoRun,
-    Run(Box<RunState>),
+    Run(Box<RecordedRun>),
 }
 
 /// The run that messages go to.
 #[derive(Debug, Clone)]
-struct RunState {
+struct RecordedRun {
     run_id: String,
     status: RunStatus,
     turn: Turn,
@@ -69,7 +69,7 @@ impl Recorder {
     /// pushed again. After a ticket that failed only a new recorder knows where the session is.
     pub fn push(&mut self, message: Message) -> Result<Ticket> {
         if matches!(self.state, State::Unread) {
-            self.state = RunState::last_of(&self.session)?
+            self.state = RecordedRun::last_of(&self.session)?
                 .map_or(State::NoRun, |run| State::Run(Box::new(run)));
         }
         let is_user = message.role == Role::User;
@@ -77,10 +77,10 @@ impl Recorder {
         let mut run = match &self.state {
             State::Run(run) if run.is_left_by(is_user) => {
                 events.extend(run.finished());
-                RunState::start(&mut events)
+                RecordedRun::start(&mut events)
             }
             State::Run(run) => (**run).clone(),
-            State::Unread | State::NoRun => RunState::start(&mut events),
+            State::Unread | State::NoRun => RecordedRun::start(&mut events),
         };
         if run.status != RunStatus::Running {
             run.status = RunStatus::Running;
@@ -108,7 +108,7 @@ impl Recorder {
     }
 }
 
-impl RunState {
+impl RecordedRun {
     fn start(events: &mut Vec<NewEvent>) -> Self {
         let run = Self::new(generate_name());
         let started = RunStarted { run_id: run.run_id.clone(), ..RunStarted::default() };
