@@ -258,6 +258,11 @@ impl Error {
         matches!(self.kind(), ErrorKind::Corrupt { .. })
     }
 
+    /// Whether stored bytes were written by a later version.
+    pub(crate) fn is_newer_format(&self) -> bool {
+        matches!(self.kind(), ErrorKind::NewerFormat { .. })
+    }
+
     /// Whether the operating system refused.
     pub(crate) fn is_io(&self) -> bool {
         matches!(self.kind(), ErrorKind::Io { .. })

@@ -237,6 +237,10 @@ impl Files {
         let mut journal = Journal::open(path)?;
         let open = if options.as_copy { Records::salvage } else { Records::open };
         let records = Arc::new(open(path, options.cache_bytes)?);
+        if let Some(pack) = records.pack_id().filter(|_| !options.as_copy) {
+            // Where this fails, they only take room until the next opening.
+            drop(swap::remove_other_packs(path, pack));
+        }
         let data = File::open(path.join(DATA_FILE)).map_err(Error::io)?;
         let mut feeder = Feeder::new(Arc::clone(&records), data.try_clone().map_err(Error::io)?);
         redo(&mut journal, &mut feeder)?;

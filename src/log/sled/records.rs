@@ -39,8 +39,17 @@ impl Records {
     /// Opens what can still be read of what lies in a directory.
     pub(super) fn salvage(directory: &Path, cache_bytes: u64) -> Result<Self> {
         let tree = Tree::open(directory, cache_bytes)?;
-        let pack = pack_of(&tree, directory)?.and_then(|id| Pack::salvage(directory, id).ok());
+        let pack = match pack_of(&tree, directory)?.map(|id| Pack::salvage(directory, id)) {
+            // Nothing of it is damaged, and a part of a database must not be taken for all of it.
+            Some(Err(error)) if error.is_newer_format() => return Err(error),
+            pack => pack.and_then(Result::ok),
+        };
         Ok(Self { tree, pack })
+    }
+
+    /// The packed file that sled lies over.
+    pub(super) fn pack_id(&self) -> Option<PackId> {
+        self.pack.as_ref().map(Pack::id)
     }
 
     /// Makes a database that says so far only which packed file is below it.
@@ -60,14 +69,18 @@ impl Records {
 
     /// The next records of a range.
     pub(super) fn page(&self, range: &Range, limit: PageLimit) -> Result<Vec<Record>> {
-        let Some(pack) = &self.pack else {
-            // Nothing is gone where nothing is packed. A layer would look behind each short page.
-            let page = self.tree.page(range, limit)?;
-            return Ok(page.into_iter().filter_map(Said::into_record).collect());
-        };
         let above = Layer::new(range.clone(), |rest| self.tree.page(rest, limit));
-        let below = Layer::new(range.clone(), |rest| pack.page(rest, limit));
-        merge(above, below, range.order, limit)
+        if let Some(pack) = &self.pack {
+            let below = Layer::new(range.clone(), |rest| pack.page(rest, limit));
+            return merge(above, below, range.order, limit);
+        }
+        // A layer would look behind each short page.
+        let page = self.tree.page(range, limit)?;
+        if page.iter().all(|(_, entry)| *entry != Entry::Gone) {
+            return Ok(page.into_iter().filter_map(Said::into_record).collect());
+        }
+        // What is gone was in a packed file that is lost. A page without it would look like the end.
+        merge(above, Layer::of(Vec::<Record>::new()), range.order, limit)
     }
 
     /// Applies operations together, in order.
@@ -94,9 +107,9 @@ impl Records {
 
     fn is_packed(&self, key: &[u8]) -> Result<bool> {
         match self.pack.as_ref().map(|pack| pack.has(key)) {
-            // What is damaged may hold it. A mark over nothing does no harm, and a removal that the
-            // journal holds must go through, or the database would never open again.
-            Some(Err(error)) if error.is_corrupt() => Ok(true),
+            // What cannot be read may hold it. A mark over nothing does no harm, and a removal that
+            // the journal holds must go through, or the database would never open again.
+            Some(Err(_)) => Ok(true),
             found => found.unwrap_or(Ok(false)),
         }
     }

@@ -1,11 +1,11 @@
 //! How a copy takes the place of the database that it was made of, so that a crash at any moment
 //! leaves one whole database.
 //!
-//! What holds throughout: while the copy's data file lies in its folder, the database's own is
-//! whole, with the packed file that it names; once it does not, it has become the database's own,
-//! and the copy's packed file lies beside it. Until the state file says that the
-//! copy is whole it is thrown away, from then on every opening goes on where a crash ended it,
-//! and each step can be done twice.
+//! What holds throughout: the database's own data file is whole, with the packed file that it
+//! names, until the copy's takes its name, and then that is, with the copy's packed file beside it.
+//! Until the state file says that the copy is whole it is thrown away, from then on every opening
+//! goes on where a crash ended it, and each step can be done twice. No packed file goes that the
+//! data file in place may name: see [`remove_other_packs`].
 
 use std::fs::{self, File};
 use std::io::{ErrorKind as IoKind, Write};
@@ -63,23 +63,52 @@ fn settle_copy(path: &Path, steps: &mut Steps<'_>) -> Result<()> {
         return Ok(());
     }
     if let Some(made) = state.as_deref().map(parse).transpose()?.flatten() {
-        let len = |path: PathBuf| fs::metadata(path).map(|file| file.len()).ok();
-        let found = len(copy.join(DATA_FILE));
-        let packed = len(made.pack.path_in(&copy)).or_else(|| len(made.pack.path_in(path)));
-        // One of another length is not the copy that was meant: then the database's own is whole.
-        if found.is_none_or(|found| found == made.data_bytes && packed == Some(made.pack_bytes)) {
-            put_in_place(path, &copy, made.pack, steps)?;
-        } else {
-            unless_missing(fs::remove_file(made.pack.path_in(path)))?;
+        match Left::of(made, path, &copy)? {
+            Left::Whole => put_in_place(path, &copy, made.pack, steps)?,
+            Left::Half => unless_missing(fs::remove_file(made.pack.path_in(path)))?,
+            Left::Nothing => {}
         }
     }
+    take_back(path, steps)
+}
+
+/// Throws away what a rewrite has made and not put in place.
+pub(super) fn take_back(path: &Path, steps: &mut Steps<'_>) -> Result<()> {
+    // The state first, and on disk: it must not speak of a copy that is gone, nor of the next one.
+    unless_missing(fs::remove_file(path.join(REWRITE_FILE)))?;
+    sync_directory(path).map_err(Error::io)?;
+    steps("the state is gone")?;
     throw_away(path)?;
     steps("the folder is gone")?;
-    if state.is_some() {
-        fs::remove_file(path.join(REWRITE_FILE)).map_err(Error::io)?;
-    }
-    steps("the state is gone")?;
     sync_directory(path).map_err(Error::io)
+}
+
+/// What there is of the copy that a state speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// All of it, whether or not it has begun to take its place.
+    Whole,
+    /// A part of another length than it had. So its data file has not taken its place.
+    Half,
+    /// Nothing, or what is of another rewrite. Then the database is as it was.
+    Nothing,
+}
+
+impl Left {
+    fn of(made: Made, path: &Path, copy: &Path) -> Result<Self> {
+        let len = |path: PathBuf| fs::metadata(path).map(|file| file.len()).ok();
+        let packed = len(made.pack.path_in(copy));
+        let packed_in_place = len(made.pack.path_in(path));
+        let is_packed = |packed: Option<u64>| packed == Some(made.pack_bytes);
+        let Some(data) = len(copy.join(DATA_FILE)) else {
+            return Ok(if is_packed(packed_in_place) { Self::Whole } else { Self::Nothing });
+        };
+        if packs_in(copy).map_err(Error::io)?.iter().any(|pack| *pack != made.pack) {
+            return Ok(Self::Nothing);
+        }
+        let is_whole = data == made.data_bytes && is_packed(packed.or(packed_in_place));
+        Ok(if is_whole { Self::Whole } else { Self::Half })
+    }
 }
 
 fn put_in_place(path: &Path, copy: &Path, pack: PackId, steps: &mut Steps<'_>) -> Result<()> {
@@ -100,17 +129,23 @@ fn put_in_place(path: &Path, copy: &Path, pack: PackId, steps: &mut Steps<'_>) -
     steps("the configuration is in place")?;
     // Before the state goes: without it, a data file that is back in the folder is thrown away.
     sync_directory(path).map_err(Error::io)?;
-    steps("the names are on disk")?;
+    steps("the names are on disk")
+}
+
+/// Removes the packed files of a database but the one that its data file lies over: what was before
+/// a rewrite, or what one had put beside a data file that it did not come to replace. Only whoever
+/// has opened that file knows which is which.
+pub(super) fn remove_other_packs(path: &Path, kept: PackId) -> Result<()> {
     for other in packs_in(path).map_err(Error::io)? {
-        if other != pack {
+        if other != kept {
             unless_missing(fs::remove_file(other.path_in(path)))?;
         }
     }
-    steps("the packed file of before is gone")
+    Ok(())
 }
 
 /// Removes the copy. A folder that holds anything else is somebody else's.
-pub(super) fn throw_away(path: &Path) -> Result<()> {
+fn throw_away(path: &Path) -> Result<()> {
     let copy = path.join(REWRITE_FOLDER);
     let entries = match fs::read_dir(&copy) {
         Ok(entries) => entries,

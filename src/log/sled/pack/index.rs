@@ -54,7 +54,9 @@ pub(super) fn walk(file: &File) -> Result<Vec<BlockPlace>> {
     let len = file.metadata().map_err(Error::io)?.len();
     let (mut places, mut offset) = (Vec::new(), HEADER_BYTES as u64);
     while offset + BLOCK_HEADER_BYTES as u64 <= len {
-        let block_len = stored_len(&read_bytes(file, offset, BLOCK_HEADER_BYTES)?)?;
+        let header = read_bytes(file, offset, BLOCK_HEADER_BYTES);
+        // Where the next one begins is not known without this.
+        let Ok(block_len) = header.and_then(|header| stored_len(&header)) else { break };
         if u64::from(block_len) > len - offset {
             break;
         }

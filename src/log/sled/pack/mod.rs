@@ -80,7 +80,10 @@ impl Pack {
     /// missing then, as it is where sled drops what it cannot read.
     pub(super) fn salvage(directory: &Path, id: PackId) -> Result<Self> {
         let file = File::open(id.path_in(directory)).map_err(Error::io)?;
-        let places = index::read(&file, id).or_else(|_| index::walk(&file))?;
+        let (places, refusal) = match index::read(&file, id) {
+            Ok(places) => (places, None),
+            Err(error) => (index::walk(&file)?, Some(error)),
+        };
         let mut pack = Self { file, id, blocks: Vec::new(), cache: Mutex::default() };
         for place in places {
             let block = pack.read(&place).ok();
@@ -89,7 +92,15 @@ impl Pack {
                 pack.blocks.push(BlockPlace { first_key: first_key.into(), ..place });
             }
         }
-        Ok(pack)
+        match refusal {
+            // Where some of its blocks are as they should be, it is its header that is damaged.
+            Some(error) if error.is_newer_format() && pack.blocks.is_empty() => Err(error),
+            _ => Ok(pack),
+        }
+    }
+
+    pub(super) fn id(&self) -> PackId {
+        self.id
     }
 
     /// Whether it has a key.
@@ -112,6 +123,10 @@ impl Pack {
         let (mut page, mut bytes) = (Vec::new(), 0);
         let mut next = self.first_block(range);
         while let Some(at) = next {
+            // Before the block behind is read: it may be damaged, and nothing of it is asked for.
+            if limit.is_reached(page.len(), bytes) {
+                break;
+            }
             let block = self.block(at)?;
             for record in block.records(range) {
                 if limit.is_reached(page.len(), bytes) {

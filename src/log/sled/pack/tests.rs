@@ -5,6 +5,7 @@ use std::fs;
 
 use proptest::prelude::*;
 
+use super::index::HEADER_BYTES;
 use super::*;
 
 const ID: PackId = PackId(7);
@@ -72,15 +73,62 @@ fn whatever_is_changed_in_it_is_found_and_the_rest_stays_readable() {
 
 #[test]
 fn a_file_of_another_id_or_a_newer_version_is_refused() {
-    let directory = written(&sample());
+    let wanted = sample();
+    let directory = written(&wanted);
     let (path, other) = (ID.path_in(directory.path()), PackId(8));
     fs::copy(&path, other.path_in(directory.path())).unwrap();
     assert!(Pack::open(directory.path(), other).unwrap_err().is_corrupt());
     let mut newer = fs::read(&path).unwrap();
     newer[4] = 9;
-    fs::write(&path, newer).unwrap();
+    fs::write(&path, &newer).unwrap();
     let error = Pack::open(directory.path(), ID).unwrap_err();
     assert!(matches!(error.kind(), crate::ErrorKind::NewerFormat { found: 9, .. }), "{error}");
+    // A flipped bit says the same, and then the blocks are as this version writes them.
+    let left = Pack::salvage(directory.path(), ID).unwrap();
+    assert_eq!(everything(&left).unwrap(), wanted);
+    newer[HEADER_BYTES..].fill(9);
+    fs::write(&path, &newer).unwrap();
+    let error = Pack::salvage(directory.path(), ID).unwrap_err();
+    assert!(matches!(error.kind(), crate::ErrorKind::NewerFormat { found: 9, .. }), "{error}");
+}
+
+/// The index is lost too: what is in front of a length that cannot be is left.
+#[test]
+fn blocks_in_front_of_one_of_any_length_are_left() {
+    let wanted = sample();
+    let directory = written(&wanted);
+    let path = ID.path_in(directory.path());
+    let second =
+        usize::try_from(Pack::open(directory.path(), ID).unwrap().blocks[1].offset).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    for len in [u32::MAX, u32::MAX - 1_000, 1 << 20, 0] {
+        bytes[second + 1..second + 5].copy_from_slice(&len.to_le_bytes());
+        fs::write(&path, &bytes).unwrap();
+        let left = everything(&Pack::salvage(directory.path(), ID).unwrap()).unwrap();
+        assert!(!left.is_empty() && left.len() < wanted.len(), "{len}: {}", left.len());
+        assert!(left.iter().all(|(key, value)| wanted.get(key) == Some(value)));
+    }
+}
+
+#[test]
+fn a_page_that_is_full_needs_no_block_behind_it() {
+    let wanted: BTreeMap<_, _> = (0..9_u8).map(|number| (vec![number], vec![1; 40_000])).collect();
+    let directory = written(&wanted);
+    let path = ID.path_in(directory.path());
+    let mut bytes = fs::read(&path).unwrap();
+    let pack = Pack::open(directory.path(), ID).unwrap();
+    assert_eq!(pack.blocks.len(), wanted.len());
+    bytes[usize::try_from(pack.blocks[4].offset).unwrap() + 20] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let pack = Pack::open(directory.path(), ID).unwrap();
+    for (order, number) in [(Order::Ascending, 3), (Order::Descending, 5)] {
+        let range =
+            Range { from: Bound::Included(vec![3]), until: Bound::Included(vec![5]), order };
+        let page = pack.page(&range, PageLimit::records(1)).unwrap();
+        assert_eq!(page.iter().map(|record| &record.key).collect::<Vec<_>>(), [&vec![number]]);
+        assert!(pack.page(&range, PageLimit::records(2)).unwrap_err().is_corrupt());
+    }
 }
 
 #[test]

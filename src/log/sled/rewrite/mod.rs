@@ -64,14 +64,16 @@ fn rewrite_in_steps(
         steps("the database is closed")?;
         swap::announce(path, pack)?;
         steps("the copy is announced")?;
-        Ok(records)
+        Ok((pack, records))
     });
     if announced.is_err() && steps("the copy is useless").is_ok() {
         // Where this fails too, the next opening does it.
-        drop(swap::throw_away(path));
+        drop(swap::take_back(path, steps));
     }
-    let records = announced?;
+    let (pack, records) = announced?;
     swap::settle(path, steps)?;
+    swap::remove_other_packs(path, pack)?;
+    steps("the packed file of before is gone")?;
     let after_bytes = record_file_bytes(path).map_err(Error::io)?;
     // The lock, until here.
     drop(mark);
@@ -87,9 +89,7 @@ fn make(
     steps: &mut Steps<'_>,
 ) -> Result<(PackId, u64)> {
     let folder = path.join(REWRITE_FOLDER);
-    // Nobody reads of it who may not read the database.
-    let made = fs::DirBuilder::new().mode(0o700).create(&folder);
-    made.map_err(Error::io).with_context(|| folder.display().to_string())?;
+    make_folder(path, &folder).map_err(Error::io).with_context(|| folder.display().to_string())?;
     steps("the folder is there")?;
     let pack = PackId::new()?;
     let written = fill(&folder, pack, from, progress)?;
@@ -113,6 +113,16 @@ fn make(
     sync(path, &folder, pack).map_err(Error::io)?;
     steps("the copy is on disk")?;
     Ok((pack, written.records))
+}
+
+/// Makes the folder of the copy. Nobody reads of it who may not read the database, and whoever
+/// opens that after a crash can throw it away, though root had begun.
+fn make_folder(path: &Path, folder: &Path) -> std::io::Result<()> {
+    // An opening may have been killed before it had on disk that an earlier rewrite is over.
+    sync_directory(path)?;
+    fs::DirBuilder::new().mode(0o700).create(folder)?;
+    let data = fs::metadata(path.join(DATA_FILE))?;
+    chown(folder, Some(data.uid()), Some(data.gid()))
 }
 
 /// Writes all records into a packed file.

@@ -87,9 +87,15 @@ fn copy_of(path: &Path) -> PrivateCopy {
     PrivateCopy::of(path).unwrap()
 }
 
-/// A database with a whole copy that has not taken its place.
-fn announced() -> (tempfile::TempDir, Vec<Record>) {
+/// The same, all of it in a packed file.
+fn packed_database() -> tempfile::TempDir {
     let directory = database();
+    rewrite(directory.path(), CACHE_BYTES, &mut |_| ()).unwrap();
+    directory
+}
+
+/// A database with a whole copy that has not taken its place.
+fn announced(directory: tempfile::TempDir) -> (tempfile::TempDir, Vec<Record>) {
     let wanted = records(&open(directory.path(), true));
     let steps = &mut |step| match step {
         "the copy is announced" | "the copy is useless" => Err(Error::invalid("crashed")),
@@ -223,6 +229,17 @@ fn a_damaged_block_holds_up_no_writer_and_no_opening() {
     assert_eq!(log.get(&[b'f', 1]).unwrap(), None);
     assert_eq!(log.get(&[b'f', 2]).unwrap(), Some(vec![5; 10]));
     assert!(log.get(&[b'f', 4]).unwrap_err().is_corrupt());
+    // A sector that the disk does not read is another error, and it comes to the same.
+    let pack = packs_in(path).unwrap()[0].path_in(path);
+    let whole = fs::read(&pack).unwrap();
+    fs::write(&pack, &whole[..50]).unwrap();
+    let mut batch = Batch::new();
+    batch.remove(vec![b'f', 7]);
+    log.append(&batch, Durability::PowerLoss, MARK).unwrap();
+    log.pending.wait_until_done().unwrap();
+    drop(log);
+    fs::write(&pack, whole).unwrap();
+    assert_eq!(open(path, false).get(&[b'f', 7]).unwrap(), None);
 }
 
 /// sled's file rots, and with it goes what it says of the packed file.
@@ -332,7 +349,7 @@ proptest! {
 
 #[test]
 fn a_crash_while_an_opening_finishes_it_is_finished_by_the_next() {
-    let (directory, wanted) = announced();
+    let (directory, wanted) = announced(database());
     for first in 0.. {
         let copy = copy_of(directory.path());
         let is_done = swap::settle(copy.path(), &mut crash(first)).is_ok();
@@ -351,7 +368,14 @@ type Damage<'a> = &'a dyn Fn(&Path);
 
 #[test]
 fn half_a_copy_is_thrown_away_whatever_is_left_of_it() {
-    let (directory, wanted) = announced();
+    for database in [database(), packed_database()] {
+        let before = packs_in(database.path()).unwrap();
+        let (directory, wanted) = announced(database);
+        throw_away_what_is_left(directory.path(), &wanted, &before);
+    }
+}
+
+fn throw_away_what_is_left(directory: &Path, wanted: &[Record], before: &[PackId]) {
     let folder = |path: &Path| path.join(REWRITE_FOLDER);
     let cut = |path: PathBuf| {
         let whole = fs::read(&path).unwrap();
@@ -379,16 +403,16 @@ fn half_a_copy_is_thrown_away_whatever_is_left_of_it() {
         }),
     ];
     for (place, damage) in damages {
-        let copy = copy_of(directory.path());
+        let copy = copy_of(directory);
         damage(copy.path());
-        check_whole(copy.path(), &wanted, place);
-        assert_eq!(packs_in(copy.path()).unwrap(), []);
+        check_whole(copy.path(), wanted, place);
+        assert_eq!(packs_in(copy.path()).unwrap(), before, "{place}");
     }
 }
 
 #[test]
 fn any_flipped_bit_of_the_state_leaves_the_old_database_or_the_new() {
-    let (directory, wanted) = announced();
+    let (directory, wanted) = announced(database());
     let state = fs::read(directory.path().join(REWRITE_FILE)).unwrap();
     for at in 0..state.len() {
         let copy = copy_of(directory.path());
@@ -412,9 +436,20 @@ fn who_may_read_the_database_stays_as_it_was() {
     fs::set_permissions(&data, fs::Permissions::from_mode(0o660)).unwrap();
     // Only root gives files away.
     let is_given = chown(&data, Some(12_345), Some(12_345)).is_ok();
-    let owner = || (fs::metadata(&data).unwrap().uid(), fs::metadata(&data).unwrap().gid());
+    let owner_of = |path: &Path| {
+        let metadata = fs::metadata(path).unwrap();
+        (metadata.uid(), metadata.gid())
+    };
+    let owner = || owner_of(&data);
     let before = owner();
-    rewrite(directory.path(), CACHE_BYTES, &mut |_| ()).unwrap();
+    let folder = directory.path().join(REWRITE_FOLDER);
+    let steps = &mut |step| {
+        if step == "the folder is there" {
+            assert_eq!(owner_of(&folder), before);
+        }
+        Ok(())
+    };
+    rewrite_in_steps(directory.path(), CACHE_BYTES, &mut |_| (), steps).unwrap();
     assert_eq!(fs::metadata(&data).unwrap().mode() & 0o777, 0o660);
     assert_eq!(owner(), before);
     assert_eq!(before == (12_345, 12_345), is_given);
@@ -478,4 +513,80 @@ fn a_rewrite_that_fails_takes_its_copy_back() {
     assert!(directory.path().join(MARK_FILE).exists());
     assert!(directory.path().join(JOURNAL_FILE).exists());
     check_whole(directory.path(), &wanted, "taken back");
+}
+
+/// The state was written, and what should have made sure of it failed.
+#[test]
+fn a_rewrite_that_fails_once_it_is_announced_keeps_what_was_packed_before() {
+    for fails_again in [false, true] {
+        let directory = packed_database();
+        let path = directory.path();
+        let before = packs_in(path).unwrap();
+        let wanted = records(&open(path, true));
+        let steps = &mut |step| match step {
+            "the copy is announced" => Err(Error::invalid("the disk fails")),
+            "the state is gone" if fails_again => Err(Error::invalid("it fails again")),
+            _ => Ok(()),
+        };
+        rewrite_in_steps(path, CACHE_BYTES, &mut |_| (), steps).unwrap_err();
+        assert!(!path.join(REWRITE_FILE).exists());
+        check_whole(path, &wanted, "taken back");
+        assert_eq!(packs_in(path).unwrap(), before);
+    }
+}
+
+#[test]
+fn somebody_who_removes_the_folder_of_a_copy_that_takes_its_place_removes_nothing_else() {
+    for at in 0.. {
+        let (directory, wanted) = announced(packed_database());
+        let path = directory.path();
+        let is_done = swap::settle(path, &mut crash(at)).is_ok();
+        if folder_exists(path) {
+            fs::remove_dir_all(path.join(REWRITE_FOLDER)).unwrap();
+        }
+        check_whole(path, &wanted, &format!("behind step {at}"));
+        assert_eq!(packs_in(path).unwrap().len(), 1);
+        if is_done {
+            break;
+        }
+    }
+}
+
+#[test]
+fn the_state_of_an_earlier_rewrite_says_nothing_of_the_copy_of_a_later_one() {
+    let (directory, wanted) = announced(database());
+    let path = directory.path();
+    let state = fs::read(path.join(REWRITE_FILE)).unwrap();
+    drop(open(path, false));
+    Tree::wait_until_closed(path).unwrap();
+    let before = packs_in(path).unwrap();
+    let steps = &mut |step| match step {
+        "all is written" | "the copy is useless" => Err(Error::invalid("crashed")),
+        _ => Ok(()),
+    };
+    rewrite_in_steps(path, CACHE_BYTES, &mut |_| (), steps).unwrap_err();
+    fs::write(path.join(REWRITE_FILE), state).unwrap();
+    check_whole(path, &wanted, "with the state of before");
+    assert_eq!(packs_in(path).unwrap(), before);
+}
+
+/// What was removed since is only marked, and a page can be full of marks.
+#[test]
+fn what_came_after_a_packed_file_that_is_lost_is_read_to_its_end() {
+    let directory = packed_database();
+    let path = directory.path();
+    let log = open(path, false);
+    let mut batch = Batch::new();
+    (0..60_u8).for_each(|number| batch.remove(vec![b'f', number]));
+    batch.insert(vec![b'h'], vec![7; 10]);
+    log.append(&batch, Durability::PowerLoss, MARK).unwrap();
+    drop(log);
+    Tree::wait_until_closed(path).unwrap();
+    fs::remove_file(packs_in(path).unwrap()[0].path_in(path)).unwrap();
+    let left = open(path, true);
+    for order in [Order::Ascending, Order::Descending] {
+        let range = Range { order, ..key::everything() };
+        let page = left.page(&range, PageLimit::records(1)).unwrap();
+        assert_eq!(page, [Record { key: vec![b'h'], value: vec![7; 10] }]);
+    }
 }
