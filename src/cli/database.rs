@@ -41,8 +41,7 @@ impl Global {
     fn tell_missing(&self, engine: &Engine) -> sessionlog::Result<()> {
         let missing = engine.missing_events()?;
         if missing > 0 {
-            let left = engine.head()?.map_or(0, |head| head.position);
-            let of = text::count(missing.saturating_add(left), "event");
+            let of = text::count(missing.saturating_add(engine.stats()?.events), "event");
             super::complain(&format!(
                 "{}: {} of {of} are missing: its files were damaged, or written to while they \
                  were copied",

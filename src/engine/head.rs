@@ -2,6 +2,7 @@
 
 use super::{Engine, Session, SessionAt};
 use crate::error::{Context, Result};
+use crate::log::{Order, Scan, key};
 use crate::verify::{self, Kept, LogHead, Progress, Report};
 
 impl Engine {
@@ -58,8 +59,9 @@ impl Engine {
     }
 
     /// How many events were acknowledged and are not there any more. Only an engine opened with
-    /// [`EngineBuilder::salvage`](super::EngineBuilder::salvage) can have any: every other opening
-    /// refuses a database that lost some.
+    /// [`EngineBuilder::salvage`](super::EngineBuilder::salvage) is asked: others refuse a database
+    /// that lost its last ones, and meet an error where they come to another that is missing. All
+    /// events are counted for it.
     ///
     /// A copy that was made while another process wrote to the database may lack what it was
     /// writing; a copy made later has it.
@@ -68,7 +70,13 @@ impl Engine {
             return Ok(0);
         }
         let mark = self.inner.log.durable_mark()?.unwrap_or(0);
-        Ok(mark.saturating_sub(self.inner.published()))
+        let events = key::class_range(key::Class::Frame, Order::Ascending);
+        let mut left = 0;
+        for event in Scan::new(&*self.inner.log, events) {
+            event?;
+            left += 1;
+        }
+        Ok(mark.saturating_sub(left))
     }
 
     pub(super) fn verify_kept(

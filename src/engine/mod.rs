@@ -159,7 +159,7 @@ impl Engine {
 
     /// The same, and why a session was passed over, if one was.
     fn sessions_and_unread(&self, query: &SessionQuery) -> Result<(SessionPage, Option<Error>)> {
-        catalog::list(&self.inner.log, query, self.inner.published())
+        catalog::list(&self.inner.log, query, self.inner.published_in_sessions())
     }
 
     /// Checks everything that is stored: headers, bodies, the chain of each session and of the
@@ -182,7 +182,7 @@ impl Engine {
     /// counted.
     pub fn stats(&self) -> Result<Stats> {
         let (log, lost) = self.inner.going_on();
-        let mut stats = stats::read(&*log, self.inner.published())?;
+        let mut stats = stats::read(&*log, self.inner.published_in_sessions())?;
         stats.unreadable = lost().len() as u64;
         stats.count_blobs(&self.blobs()?);
         Ok(stats)
@@ -221,6 +221,12 @@ impl Inner {
     /// The last position that readers may see.
     pub(crate) fn published(&self) -> u64 {
         self.published.position()
+    }
+
+    /// The last position that readers of sessions may see: any, in what is salvaged. Its last groups
+    /// may be lost, and events of theirs be there.
+    pub(crate) fn published_in_sessions(&self) -> u64 {
+        if self.committer.is_some() { self.published() } else { u64::MAX }
     }
 
     pub(crate) fn policy(&self) -> Policy {
@@ -286,7 +292,7 @@ impl Inner {
 
     /// The catalog's word on a session and its last seq, if it is there for readers.
     pub(crate) fn entry(&self, session: Digest) -> Result<Option<(Entry, u64)>> {
-        stream::entry(&*self.log, session, self.published())
+        stream::entry(&*self.log, session, self.published_in_sessions())
     }
 }
 

@@ -67,11 +67,14 @@ pub struct KindStats {
 }
 
 pub(super) fn read(log: &dyn Log, published: u64) -> Result<Stats> {
-    let mut stats = Stats { events: published, disk_bytes: log.disk_bytes()?, ..Stats::default() };
+    let mut stats = Stats { disk_bytes: log.disk_bytes()?, ..Stats::default() };
     for record in Scan::new(log, key::everything()) {
         let record = record?;
         stats.count(&record.key, &record.value);
     }
+    // Others may be on their way meanwhile; of what is salvaged some may be missing.
+    let found: u64 = stats.kinds.values().map(|kind| kind.events).sum();
+    stats.events = found.min(published);
     stats.live_bytes = stats.frame_bytes + stats.snapshot_bytes + stats.index_bytes;
     stats.dead_bytes = log.record_file_bytes()?.saturating_sub(stats.live_bytes);
     Ok(stats)

@@ -111,7 +111,9 @@ impl Session {
         self.check_access()?;
         let inner = self.inner();
         let source = Source::session(self.key(), self.id(), self.access().clone());
-        Ok(Subscription::new(inner.log(), &inner.published, source, from_seq))
+        let salvaged = || Arc::new(Published::closed_at(inner.published_in_sessions()));
+        let published = inner.committer.as_ref().map_or_else(salvaged, |_| inner.published.clone());
+        Ok(Subscription::new(inner.log(), &published, source, from_seq))
     }
 }
 
