@@ -293,7 +293,7 @@ Prints a receipt for each. Nothing is deleted if any of them is not there.
 
 Examples:
   sessionlog delete chat-1 --dry-run
-  sessionlog delete chat-1 chat-2 --reason 'asked by alice'")]
+  sessionlog delete chat-1 chat-2 --reason 'ticket 4711'")]
     Delete(DeleteArgs),
     /// Erase a user, a session, a run or a message for good, in forks and summaries too
     #[command(after_help = "\

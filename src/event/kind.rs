@@ -185,7 +185,8 @@ pub struct OwnerChanged {
 pub struct Deleted {
     /// Whether what forks share went too.
     pub is_erased: bool,
-    /// On whose word or under which rule.
+    /// On whose word or under which rule. It stays for good, and is not sealed: better a ticket's
+    /// number than a name.
     pub authority: Option<String>,
     /// The digest of the user whose it was, so that an erasure of that user finds what forks keep
     /// of it, and whoever asks for the user's receipts finds this one. `None` where it was
@@ -385,7 +386,8 @@ pub struct Erased {
     pub derived: Vec<u64>,
     /// The digests of the blobs that nothing refers to any more.
     pub blobs: Vec<[u8; 32]>,
-    /// On whose word or under which rule.
+    /// On whose word or under which rule. It stays for good, and is not sealed: better a ticket's
+    /// number than a name.
     pub authority: Option<String>,
 }
 

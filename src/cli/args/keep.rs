@@ -95,7 +95,7 @@ pub(in crate::cli) struct RemovalArgs {
     /// Only say what would go
     #[arg(long)]
     pub(in crate::cli) dry_run: bool,
-    /// On whose word or under which rule; it stays in the receipt
+    /// On whose word or under which rule; it stays in the receipt for good, and is not sealed
     #[arg(long, value_name = "TEXT")]
     pub(in crate::cli) reason: Option<String>,
 }
