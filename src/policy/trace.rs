@@ -13,7 +13,8 @@ use crate::message::{Content, Message, Role};
 /// What an erasure takes from a stream, and what it follows from there.
 ///
 /// Derived are: copies of an erased message in later runs, summaries that cover an erased event,
-/// names that a model made behind it, and of its run and its import what they say besides. In a
+/// names that a model made behind it or that came with it in an import, and of its run and its
+/// import what they say besides. In a
 /// user's memories: the texts that came from it, and what was made of these texts.
 #[derive(Debug, Clone)]
 pub(crate) struct Trace {
@@ -24,8 +25,9 @@ pub(crate) struct Trace {
     shared: BTreeSet<u64>,
     /// What the erased messages said, and the first seq at which they did.
     said: HashMap<Said, u64>,
-    /// The runs of erased messages, and the calls that those made or answered.
-    runs: BTreeMap<Digest, HashSet<String>>,
+    /// The runs of erased messages, and the calls that those made or answered; `None` for those
+    /// without an id.
+    runs: BTreeMap<Digest, HashSet<Option<String>>>,
     /// Which records of tools are of these calls, as far as the stream itself tells.
     uses: Uses,
     /// The import that is being read: its first seq, and its last.
@@ -179,8 +181,11 @@ impl Trace {
             self.said.entry(said).or_insert(event.seq);
         }
         let calls = self.runs.entry(event.run).or_default();
-        let made = message.tool_calls.iter().filter_map(|call| call.id.clone());
-        calls.extend(made.chain(message.tool_call_id.clone()));
+        calls.extend(message.tool_calls.iter().map(|call| call.id.clone()));
+        // Of a message that is gone nobody knows whether it had an id.
+        if message.role == Role::Tool && !message.omitted.message {
+            calls.insert(message.tool_call_id.clone());
+        }
     }
 
     /// Finds what was derived, once all that was asked for is found.
@@ -202,7 +207,11 @@ impl Trace {
             }
             EventBody::Renamed(renamed) => {
                 let is_behind = first.is_some_and(|first| first < seq);
-                (renamed.is_generated && is_behind).then_some(Found::Derived)
+                // An import has it in front of the messages that it came from.
+                let is_of_import = self.import.is_some_and(|(import, last)| {
+                    (import..=last).contains(&seq) && self.covers(import, last)
+                });
+                (renamed.is_generated && (is_behind || is_of_import)).then_some(Found::Derived)
             }
             // A short message could be guessed by the digest of a prompt that it was in.
             EventBody::ContextRecorded(context) => {
@@ -218,18 +227,24 @@ impl Trace {
                 self.runs.contains_key(&event.run).then_some(Found::Partial)
             }
             EventBody::ToolExecuted(tool) => {
-                let calls = self.runs.get(&event.run);
-                let is_of = |id: &String| {
-                    calls.is_some_and(|calls| calls.contains(id))
-                        && !self.uses.is_of_another(event, id)
-                };
-                tool.tool_call_id.as_ref().is_some_and(is_of).then_some(Found::Partial)
+                self.takes_record(event, tool.tool_call_id.as_ref()).then_some(Found::Partial)
             }
             _ => None,
         };
         if let Some(found) = found {
             self.found.entry(seq).or_insert(found);
         }
+    }
+
+    /// Whether a record of a tool may be of a call that goes, or whose result does. One without an
+    /// id may be of any call of its run, and a call without one may have any record that no other
+    /// call has the id of.
+    fn takes_record(&self, event: &Event, id: Option<&String>) -> bool {
+        let Some(calls) = self.runs.get(&event.run) else { return false };
+        let Some(id) = id else { return !calls.is_empty() };
+        let is_of_nobody = calls.contains(&None) && self.uses.is_of_no_call(event, id);
+        let is_named = calls.contains(&Some(id.clone()));
+        is_of_nobody || (is_named && !self.uses.is_of_another(event, id))
     }
 
     /// Whether anything between two seqs is erased.

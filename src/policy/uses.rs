@@ -78,6 +78,11 @@ impl Uses {
         let turn = self.records.get(&event.seq);
         uses.zip(turn).is_some_and(|(uses, turn)| !uses.is_unsure && !uses.erased.contains(turn))
     }
+
+    /// Whether no message of the run has a call of this id.
+    pub(super) fn is_of_no_call(&self, event: &Event, id: &str) -> bool {
+        self.of.get(&(event.run, id.to_owned())).is_none_or(|uses| uses.turn == 0)
+    }
 }
 
 impl Use {

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use serde_json::json;
+use sessionlog::transcript::{ImportOptions, import_text};
 use sessionlog::{
-    Batch, Durability, Engine, ErasureTarget, Error, KeepRuns, Log, Media, MemoryLog, Message,
-    Metrics, NewEvent, NewMemory, OlderRuns, PageLimit, Point, Policy, Range, Record, Renamed,
-    Result, RunStatus, Session, StateChanged, StatePatch, SummaryWritten, ToolExecuted,
+    Batch, Durability, Engine, ErasureTarget, Error, EventBody, KeepRuns, Log, Media, MemoryLog,
+    Message, Metrics, NewEvent, NewMemory, OlderRuns, PageLimit, Point, Policy, Range, Record,
+    Renamed, Result, RunStatus, Session, StateChanged, StatePatch, SummaryWritten, ToolExecuted,
 };
 
 use crate::support::counting::Counting;
@@ -457,6 +459,88 @@ fn where_nobody_knows_of_which_call_a_record_is_an_erasure_takes_it() {
     session.erase_message(7, None).unwrap();
     assert_eq!(records(&session), [None, None]);
     assert_sound(&engine);
+}
+
+/// Local servers give none, and so do older transcripts.
+#[test]
+fn records_of_calls_without_an_id_go_with_any_call_of_their_run() {
+    let unnamed = |word: &str| {
+        let mut call = Message::assistant("").with_call("", "f", format!("{{\"n\":\"{word}\"}}"));
+        call.tool_calls[0].id = None;
+        let mut result = Message::tool("", word);
+        result.tool_call_id = None;
+        [call, result]
+    };
+    let record = |id: Option<&str>, word: &str| ToolExecuted {
+        tool_call_id: id.map(Into::into),
+        result: Some(word.into()),
+        ..ToolExecuted::default()
+    };
+    // What goes: a question, the call, its result, and a call of another run that has an id.
+    for (seq, left) in [
+        (3, [Some("one"), Some("two"), Some("three"), Some("four")]),
+        (4, [None, None, Some("three"), Some("four")]),
+        (5, [None, None, Some("three"), Some("four")]),
+        (11, [Some("one"), Some("two"), None, None]),
+    ] {
+        let engine = memory(Policy::new());
+        let session = engine.session("s").open().unwrap();
+        let run = session.start_run().unwrap();
+        run.push_all([Message::user("q")]).unwrap();
+        run.push_all(unnamed("one")).unwrap();
+        run.tool_executed(record(None, "one")).unwrap();
+        run.tool_executed(record(Some("elsewhere"), "two")).unwrap();
+        run.complete(Metrics::default()).unwrap().wait().unwrap();
+        let run = session.start_run().unwrap();
+        run.push(Message::user("q")).unwrap();
+        run.push(Message::assistant("").with_call("c1", "f", "{}")).unwrap();
+        run.tool_executed(record(Some("c1"), "three")).unwrap();
+        run.tool_executed(record(None, "four")).unwrap();
+        run.complete(Metrics::default()).unwrap().wait().unwrap();
+        session.erase_message(seq, None).unwrap();
+        let found = records(&session);
+        let found: Vec<_> = found.iter().map(Option::as_deref).collect();
+        assert_eq!(found, left, "seq {seq}");
+        assert_sound(&engine);
+    }
+}
+
+/// It stands in front of the messages that it was made of.
+#[test]
+fn a_title_that_an_import_brought_goes_with_what_it_came_from() {
+    let said = |id: &str, before: Option<&str>, message: serde_json::Value| {
+        let role = &message["role"];
+        let mut line = json!({ "type": role, "uuid": id, "parentUuid": before, "sessionId": "s" });
+        line["message"] = message;
+        line
+    };
+    let text = json!([{ "type": "text", "text": "well" }]);
+    let lines = [
+        json!({ "type": "summary", "summary": "The NEEDLE", "leafUuid": "2" }),
+        said("1", None, json!({ "role": "user", "content": "about it" })),
+        said("2", Some("1"), json!({ "id": "m", "role": "assistant", "content": text })),
+    ];
+    let text = lines.map(|line| line.to_string()).join("\n");
+    for is_run in [false, true] {
+        let engine = memory(Policy::new());
+        import_text(&engine, "s", text.as_bytes(), &ImportOptions::default()).unwrap();
+        let session = engine.session("s").open_existing().unwrap();
+        assert_eq!(session.view().unwrap().name.as_deref(), Some("The NEEDLE"));
+        if is_run {
+            session.erase_run(
+                &session.at(Point::Head).unwrap().runs().unwrap()[0].started.run_id,
+                None,
+            )
+        } else {
+            let events = session.events(Point::Head).unwrap().map(Result::unwrap);
+            let messages = events.filter(|event| matches!(event.body, EventBody::MessageAdded(_)));
+            session.erase_message(messages.last().unwrap().seq, None)
+        }
+        .unwrap();
+        assert!(!everything(&session).contains("NEEDLE"));
+        assert_eq!(session.view().unwrap().name, None);
+        assert_sound(&engine);
+    }
 }
 
 #[test]
