@@ -320,10 +320,9 @@ fn io_words(error: &std::io::Error) -> String {
     if words.starts_with("Os {") {
         return error.kind().to_string();
     }
-    match words.find(" (os error") {
-        Some(end) => words.get(..end).unwrap_or(&words).to_lowercase(),
-        None => words,
-    }
+    let Some((before, code)) = words.split_once(" (os error ") else { return words };
+    let behind = code.split_once(')').map_or("", |(_, behind)| behind);
+    format!("{before}{behind}").to_lowercase()
 }
 
 impl fmt::Display for Error {

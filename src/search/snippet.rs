@@ -7,12 +7,21 @@ use unicode_segmentation::UnicodeSegmentation;
 use crate::limits::SEARCH_SNIPPET_BYTES_MAX;
 
 /// The part of a text around the first of the words, and where the words are in it. Cut between
-/// words where that is near, and always between characters.
+/// words where that is near, and between characters, unless one alone is longer than that.
 pub(super) fn snippet(text: &str, found: &[Range<usize>]) -> (String, Vec<Range<usize>>) {
     let first = found.first().map_or(0, |range| range.start);
     // What leads to the words, and more of what follows them.
-    let begin = border(text, first.saturating_sub(SEARCH_SNIPPET_BYTES_MAX / 4), first);
-    let end = end_of(text, begin);
+    let mut begin = border(text, first.saturating_sub(SEARCH_SNIPPET_BYTES_MAX / 4), first);
+    let mut end = end_of(text, begin);
+    // A character can be as long as one likes. Then it is cut, and the words are shown all the same.
+    if end <= first && first < text.len() {
+        begin = first;
+        end = end_of(text, begin);
+        if end == begin {
+            let last = begin + SEARCH_SNIPPET_BYTES_MAX;
+            end = (begin..=last).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(begin);
+        }
+    }
     let part = text.get(begin..end).unwrap_or_default();
     let inside = |range: &Range<usize>| {
         let (from, to) = (range.start.max(begin), range.end.min(end));
@@ -74,6 +83,17 @@ mod tests {
         assert!(part.len() <= SEARCH_SNIPPET_BYTES_MAX && part.starts_with("before "));
         assert_eq!(&part[places[0].clone()], "tea");
         assert!(part.ends_with("after"));
+    }
+
+    #[test]
+    fn a_word_with_a_character_that_is_too_long_for_a_snippet_is_shown_all_the_same() {
+        let marks = "\u{301}".repeat(5_000);
+        for text in [format!("zal e{marks} tail"), format!("{marks} e tail"), format!("e{marks}")] {
+            let found = Wanted::parse("e").unwrap().find(&text).unwrap();
+            let (part, places) = snippet(&text, &found);
+            assert!(part.len() <= SEARCH_SNIPPET_BYTES_MAX);
+            assert!(part[places[0].clone()].starts_with('e'), "{part:?} {places:?}");
+        }
     }
 
     proptest! {
