@@ -125,6 +125,18 @@ fn a_dump_that_was_cut_leaves_out_half_a_commit() {
     assert_eq!(import(&other, &dump).skipped, []);
 }
 
+/// Nothing of it is there, so it is not there unchanged.
+#[test]
+fn of_a_dump_that_was_cut_inside_its_first_commit_nothing_is_found() {
+    let engine = Engine::in_memory().unwrap();
+    let text = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}"#;
+    import(&engine, text);
+    let all = engine.sessions(&crate::SessionQuery::new(crate::Access::Admin)).unwrap().sessions;
+    let session = engine.session(&*all[0].session_id).open_existing().unwrap();
+    let report = import(&Engine::in_memory().unwrap(), lines(&session).lines().next().unwrap());
+    assert_eq!((report.found.sessions, report.unchanged, report.skipped.len()), (0, 0, 1));
+}
+
 #[test]
 fn a_fork_without_what_it_shares_is_refused() {
     let (_engine, _session, fork) = original();
