@@ -349,15 +349,21 @@ impl SessionTools {
     fn preview(&self, session_id: &str, said: Option<Vec<Value>>) -> Result<Option<Value>> {
         let Ok(session) = self.open(session_id)? else { return Ok(None) };
         let view = session.view()?;
-        let point = match view.run_count {
-            0 => Point::Head,
-            runs => Point::run(PREVIEW_RUNS.min(runs)),
+        let begins_at = |point: Point| -> Result<Vec<Value>> {
+            let at = session.at(point)?;
+            let window = at.window().all_runs().all_statuses().looking_back(TOOL_EVENTS_MAX);
+            let messages = window.media_as_references().messages()?;
+            let lines = messages.iter().filter_map(|message| line(message, PREVIEW_CHARS));
+            Ok(lines.take(PREVIEW_MESSAGES).collect())
         };
-        let at = session.at(point)?;
-        let window = at.window().all_runs().all_statuses().looking_back(TOOL_EVENTS_MAX);
-        let messages = window.media_as_references().messages()?;
-        let lines = messages.iter().filter_map(|message| line(message, PREVIEW_CHARS));
-        let begins: Vec<Value> = lines.take(PREVIEW_MESSAGES).collect();
+        let mut begins = match view.run_count {
+            0 => Vec::new(),
+            runs => begins_at(Point::run(PREVIEW_RUNS.min(runs)))?,
+        };
+        // Where nothing is left of the first runs, what is left begins later.
+        if begins.is_empty() {
+            begins = begins_at(Point::Head)?;
+        }
         let mut shown = json!({
             "session_id": view.session_id,
             "session_name": view.name,
@@ -383,7 +389,7 @@ impl SessionTools {
         let changes = Value::Object(asked.session_state_updates);
         let ticket = self.session.merge_state(changes);
         ticket.and_then(Ticket::wait).map_err(misuse)?;
-        Ok(format!("Changed {}.", keys.join(", ")))
+        Ok(format!("Changed {}.", clip(&keys.join(", "), TOOL_TEXT_CHARS_MAX)))
     }
 
     fn engine(&self) -> &Engine {
@@ -406,9 +412,10 @@ impl SessionTools {
         match builder.open_existing() {
             Ok(session) => Ok(Ok(session)),
             Err(error) => match error.kind() {
-                ErrorKind::NotFound { .. } | ErrorKind::Forbidden | ErrorKind::Invalid { .. } => {
-                    Ok(Err(Gone))
-                }
+                ErrorKind::NotFound { .. }
+                | ErrorKind::Forbidden
+                | ErrorKind::Invalid { .. }
+                | ErrorKind::Limit { .. } => Ok(Err(Gone)),
                 _ => Err(error),
             },
         }
@@ -507,8 +514,15 @@ fn line(message: &Message, chars_max: usize) -> Option<Value> {
     is_said.then(|| json!({"role": message.role.as_str(), "content": clip(&text, chars_max)}))
 }
 
+/// So many characters, and no more bytes of JSON than so many of the widest take: a control
+/// character takes more.
 fn clip(text: &str, chars_max: usize) -> String {
-    let mut short: String = text.chars().take(chars_max).collect();
+    let mut room = 4 * chars_max;
+    let has_room = |character: &char| {
+        let bytes = if character.is_ascii_control() { 6 } else { character.len_utf8() };
+        room.checked_sub(bytes).inspect(|left| room = *left).is_some()
+    };
+    let mut short: String = text.chars().take(chars_max).take_while(has_room).collect();
     if short.len() < text.len() {
         short.push('…');
     }
@@ -523,7 +537,7 @@ fn calls_with_results(messages: &[Message]) -> Vec<Value> {
         rest = behind;
         for (call, result) in message.tool_calls.iter().zip(behind) {
             told.push(json!({
-                "tool_name": call.name,
+                "tool_name": clip(&call.name, PREVIEW_CHARS),
                 "tool_args": clip(&call.arguments, TOOL_TEXT_CHARS_MAX),
                 "result": clip(&result.content.text(), TOOL_TEXT_CHARS_MAX),
             }));

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sessionlog::{
-    Engine, Message, Metrics, Point, Session, ToolAnswer, limits, to_anthropic, to_openai,
+    Engine, KeepRuns, Message, Metrics, OlderRuns, Point, Policy, Session, ToolAnswer, limits,
+    to_anthropic, to_openai,
 };
 
 use crate::support::{assert_sendable, record_tool_turn, record_turn};
@@ -197,7 +198,9 @@ fn the_state_is_changed_key_by_key() {
 #[test]
 fn what_a_model_gets_wrong_it_is_told() {
     let session = engine().session("a1").user("alice").open().unwrap();
+    let long = json!({"session_id": "x".repeat(limits::ID_BYTES_MAX + 1)}).to_string();
     for (name, arguments) in [
+        ("read_past_session", &*long),
         ("get_chat_history", "{"),
         ("get_chat_history", r#"{"num_chats":-1}"#),
         ("get_chat_history", r#"{"chats":1}"#),
@@ -238,6 +241,29 @@ fn an_answer_is_bounded_and_says_what_it_leaves_out() {
     let shown = told["shown"].as_array().unwrap();
     assert!((1..120).contains(&shown.len()) && told["older_left_out_for_length"] == true);
     assert_eq!(shown[shown.len() - 2]["content"], "question 59");
+}
+
+/// JSON writes a control character as six.
+#[test]
+fn a_call_of_any_bytes_hides_no_other() {
+    let session = Engine::in_memory().unwrap().session("s").open().unwrap();
+    let call = Message::assistant("").with_call("c", "n".repeat(20_000), "東".repeat(5_000));
+    let result = Message::tool("c", "\0".repeat(5_000));
+    session.record_run([Message::user("q"), call, result], Metrics::default()).unwrap();
+    let told = told(&session, "get_tool_call_history", &json!({}));
+    assert_eq!(told.as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_past_session_whose_first_runs_are_gone_begins_with_what_is_left() {
+    let engine = engine();
+    let session = engine.session("a2").user("alice").open().unwrap();
+    (0..4).for_each(|turn| record_turn(&session, &format!("later {turn}"), "b"));
+    let policy = Policy::new().keep_runs(KeepRuns::Last { runs: 1, older: OlderRuns::Dropped });
+    session.compaction().policy(policy).run().unwrap();
+    let asking = engine.session("a1").user("alice").open().unwrap();
+    let listed = told(&asking, "search_past_sessions", &json!({}));
+    assert_eq!(listed[0]["begins"][0]["content"], "later 3", "{listed}");
 }
 
 #[test]
