@@ -259,6 +259,7 @@ impl Error {
     }
 
     /// Whether stored bytes were written by a later version.
+    #[cfg(feature = "sled")]
     pub(crate) fn is_newer_format(&self) -> bool {
         matches!(self.kind(), ErrorKind::NewerFormat { .. })
     }
