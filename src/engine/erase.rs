@@ -97,8 +97,8 @@ struct Found<'a> {
 impl Session {
     /// Erases one message for good: what it said, its copies in later runs, the summaries that
     /// cover it, generated names, what its run and its import say besides, and the memories that
-    /// came from it, whosever they are. `authority` says
-    /// on whose word or under which rule; it stands in the receipt, for good and not sealed.
+    /// came from it, whosever they are. `authority` says on whose word or under which rule; it
+    /// stands in the receipt, for good and not sealed.
     ///
     /// What stays is that there was a message of that role, and what was spent on it. Where the
     /// message lies in a part that was shared by a fork, it is erased for all that share it: by

@@ -14,8 +14,8 @@ use crate::message::{Content, Message, Role};
 ///
 /// Derived are: copies of an erased message in later runs, summaries that cover an erased event,
 /// names that a model made behind it or that came with it in an import, and of its run and its
-/// import what they say besides. In a
-/// user's memories: the texts that came from it, and what was made of these texts.
+/// import what they say besides. In a user's memories: the texts that came from it, and what was
+/// made of these texts.
 #[derive(Debug, Clone)]
 pub(crate) struct Trace {
     target: ErasureTarget,
@@ -195,8 +195,8 @@ impl Trace {
             let behind = event.commit_len.saturating_sub(event.commit_index + 1);
             self.import = Some((seq, seq + u64::from(behind)));
         }
-        if let Some((import, last)) = self.import
-            && (import..=last).contains(&seq)
+        let import = self.import.filter(|(import, last)| (*import..=*last).contains(&seq));
+        if let Some((import, _)) = import
             && self.erases(seq)
         {
             self.found.entry(import).or_insert(Found::Partial);
@@ -208,9 +208,7 @@ impl Trace {
             EventBody::Renamed(renamed) => {
                 let is_behind = first.is_some_and(|first| first < seq);
                 // An import has it in front of the messages that it came from.
-                let is_of_import = self.import.is_some_and(|(import, last)| {
-                    (import..=last).contains(&seq) && self.covers(import, last)
-                });
+                let is_of_import = import.is_some_and(|(import, last)| self.covers(import, last));
                 (renamed.is_generated && (is_behind || is_of_import)).then_some(Found::Derived)
             }
             // A short message could be guessed by the digest of a prompt that it was in.

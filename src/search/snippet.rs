@@ -13,14 +13,10 @@ pub(super) fn snippet(text: &str, found: &[Range<usize>]) -> (String, Vec<Range<
     // What leads to the words, and more of what follows them.
     let mut begin = border(text, first.saturating_sub(SEARCH_SNIPPET_BYTES_MAX / 4), first);
     let mut end = end_of(text, begin);
-    // A character can be as long as one likes. Then it is cut, and the words are shown all the same.
-    if end <= first && first < text.len() {
+    // A character in front of the words can be as long as one likes.
+    if end <= first {
         begin = first;
         end = end_of(text, begin);
-        if end == begin {
-            let last = begin + SEARCH_SNIPPET_BYTES_MAX;
-            end = (begin..=last).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(begin);
-        }
     }
     let part = text.get(begin..end).unwrap_or_default();
     let inside = |range: &Range<usize>| {
@@ -49,14 +45,16 @@ fn border(text: &str, wanted: usize, last: usize) -> usize {
     before.grapheme_indices(true).nth(1).map_or(last, |(at, _)| from + at)
 }
 
-/// Where a part that begins there ends.
+/// Where a part that begins there ends: behind it, unless it begins at the end.
 fn end_of(text: &str, begin: usize) -> usize {
     let rest = text.get(begin..).unwrap_or_default();
     if rest.len() <= SEARCH_SNIPPET_BYTES_MAX {
         return text.len();
     }
     let clusters = rest.grapheme_indices(true).map(|(at, cluster)| at + cluster.len());
-    let fits = clusters.take_while(|end| *end <= SEARCH_SNIPPET_BYTES_MAX).last().unwrap_or(0);
+    let fits = clusters.take_while(|end| *end <= SEARCH_SNIPPET_BYTES_MAX).last();
+    let cut = || (0..=SEARCH_SNIPPET_BYTES_MAX).rev().find(|at| rest.is_char_boundary(*at));
+    let fits = fits.or_else(cut).unwrap_or(0);
     let part = rest.get(..fits).unwrap_or_default();
     let space = part.rfind(char::is_whitespace).filter(|at| *at > fits / 2);
     begin + space.unwrap_or(fits)

@@ -215,20 +215,23 @@ impl<'a> Importer<'a> {
 
     /// Takes over what was dumped. What does not fit is named, and the rest goes on.
     pub(super) fn dumped(&mut self, name: &str, dumped: &Dumped) -> Result<()> {
+        // One that was cut inside its first commit has none.
+        let is_empty = dumped.events.is_empty();
+        if !is_empty {
+            self.report.found += dumped.counts(dumped.events.len());
+        }
         if self.options.user_id.is_some() {
             let reason = "a dump says whose its sessions are: import it without a user";
-            self.report.found += dumped.counts(dumped.events.len());
             self.report.skip(name, dumped.line, reason);
             return Ok(());
         }
         if dumped.cut > 0 {
             let reason = format!("the last {} events are a part of a commit", dumped.cut);
             self.report.skip(name, dumped.line, reason);
-            if dumped.events.is_empty() {
-                return Ok(());
-            }
         }
-        self.report.found += dumped.counts(dumped.events.len());
+        if is_empty {
+            return Ok(());
+        }
         match self.engine()?.restore(&dumped.events, &dumped.blobs) {
             Ok(Restored { added: 0, .. }) => {
                 let Counts { sessions, memory_users, .. } = dumped.counts(0);

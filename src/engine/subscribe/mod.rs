@@ -111,8 +111,10 @@ impl Session {
         self.check_access()?;
         let inner = self.inner();
         let source = Source::session(self.key(), self.id(), self.access().clone());
-        let salvaged = || Arc::new(Published::closed_at(inner.published_in_sessions()));
-        let published = inner.committer.as_ref().map_or_else(salvaged, |_| inner.published.clone());
+        let published = match inner.committer {
+            Some(_) => Arc::clone(&inner.published),
+            None => Arc::new(Published::closed_at(inner.published_in_sessions())),
+        };
         Ok(Subscription::new(inner.log(), &published, source, from_seq))
     }
 }

@@ -121,8 +121,12 @@ fn make_folder(path: &Path, folder: &Path) -> std::io::Result<()> {
     // An opening may have been killed before it had on disk that an earlier rewrite is over.
     sync_directory(path)?;
     fs::DirBuilder::new().mode(0o700).create(folder)?;
-    let data = fs::metadata(path.join(DATA_FILE))?;
-    chown(folder, Some(data.uid()), Some(data.gid()))
+    give(folder, &fs::metadata(path.join(DATA_FILE))?)
+}
+
+/// Makes who owns one file own another.
+fn give(path: &Path, like: &fs::Metadata) -> std::io::Result<()> {
+    chown(path, Some(like.uid()), Some(like.gid()))
 }
 
 /// Writes all records into a packed file.
@@ -163,7 +167,7 @@ fn take_after(path: &Path, folder: &Path, pack: PackId) -> std::io::Result<()> {
         (&path.join(CONFIG_FILE), folder.join(CONFIG_FILE)),
     ] {
         let old = fs::metadata(old)?;
-        chown(&new, Some(old.uid()), Some(old.gid()))?;
+        give(&new, &old)?;
         fs::set_permissions(&new, old.permissions())?;
     }
     Ok(())
