@@ -277,8 +277,7 @@ impl Exchange {
         let is_busy = status == StatusCode::TOO_MANY_REQUESTS
             || status == StatusCode::REQUEST_TIMEOUT
             || status.is_server_error();
-        // An account without money stays without, however long one waits.
-        let is_broke = code == "insufficient_quota";
+        let is_broke = is_broke(&words, &code);
         let is_unavailable = is_broke || code == "model_not_found" || is_for_all(status);
         let is_transient = is_busy && !is_broke;
         let is_refused =
@@ -331,6 +330,13 @@ fn is_for_all(status: StatusCode) -> bool {
         StatusCode::PROXY_AUTHENTICATION_REQUIRED,
     ];
     status.is_redirection() || statuses.contains(&status)
+}
+
+/// Whether an account is without money: it stays so, however long one waits and whatever is asked.
+fn is_broke(words: &str, code: &str) -> bool {
+    let codes = ["insufficient_quota", "billing_error"];
+    // Anthropic says it in words alone, as a request that is not valid.
+    codes.contains(&code) || words.to_lowercase().contains("credit balance is too low")
 }
 
 /// Whether a refusal says that it is about something else than the shape of the answer, so that

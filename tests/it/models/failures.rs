@@ -224,9 +224,15 @@ fn what_asking_again_does_not_help_is_not_asked_again() {
 #[test]
 fn what_every_request_would_get_is_told_from_what_one_got() {
     let coded = |code: &str| json!({"error": {"message": "no", "code": code}}).to_string();
+    // Anthropic's, of an account without credit.
+    let words = "Your credit balance is too low to access the Anthropic API.";
+    let broke = json!({"type": "error",
+        "error": {"type": "invalid_request_error", "message": words}});
     for (status, body, is_unavailable) in [
         (400, String::from("no"), false),
         (400, coded("model_not_found"), true),
+        (400, broke.to_string(), true),
+        (400, coded("billing_error"), true),
         (401, String::from("no"), true),
         (402, String::from("no"), true),
         (403, String::from("no"), true),
