@@ -45,6 +45,10 @@ pub const JSON_DEPTH_MAX: usize = 128;
 /// Nesting of a session's state, metadata and configuration: they lie inside larger documents.
 pub const STATE_DEPTH_MAX: usize = JSON_DEPTH_MAX - 4;
 
+/// Nesting of what a request to a model holds as somebody else's JSON: what a tool was called with,
+/// what a provider's own tool found. It lies inside larger documents, which must be read again.
+pub const PROMPT_DEPTH_MAX: usize = JSON_DEPTH_MAX - 16;
+
 /// Sessions whose tail the commit thread keeps at hand.
 pub const TAIL_CACHE_SESSIONS_MAX: usize = 4_096;
 

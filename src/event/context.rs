@@ -125,7 +125,7 @@ impl SeqSpan {
 
 impl ContextRecorded {
     /// The version of the rules by which this version makes prompts.
-    pub const RULES: u16 = 2;
+    pub const RULES: u16 = 3;
 
     /// The seqs of the history's messages, in their order.
     pub fn history(&self) -> impl Iterator<Item = u64> + '_ {

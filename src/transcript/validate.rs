@@ -18,8 +18,8 @@ use crate::event::EventBody;
 use crate::json::Json;
 use crate::message::media::references;
 use crate::message::{
-    Anthropic, MediaRef, Message, Place, Repair, Violation, legalize, validate, validate_anthropic,
-    validate_openai,
+    Anthropic, MediaRef, Message, Place, Repair, Violation, check_system, legalize, validate,
+    validate_anthropic, validate_openai,
 };
 use crate::replay::Point;
 
@@ -166,15 +166,13 @@ fn validate_session(session: &Session) -> Result<Validated> {
 
 /// Checks a request as it stands: an object with `messages`, or these alone.
 fn validate_request(documents: &[Json], format: Format) -> (usize, Vec<Violation>) {
-    let mut system = None;
-    let mut blank = None;
+    let mut system = Ok(());
     let mut messages: Vec<Value> = Vec::new();
     for document in documents {
         match document.to_value() {
             Value::Array(list) => messages.extend(list),
             Value::Object(mut request) => {
-                system = request.get("system").and_then(Value::as_str).map(str::to_owned);
-                blank = request.get("system").and_then(blank_block);
+                system = request.get("system").map_or(Ok(()), check_system);
                 match request.remove("messages") {
                     Some(Value::Array(list)) => messages.extend(list),
                     _ => messages.push(Value::Object(request)),
@@ -183,21 +181,11 @@ fn validate_request(documents: &[Json], format: Format) -> (usize, Vec<Violation
             other => messages.push(other),
         }
     }
-    let mut violations = if format == Format::Anthropic {
-        validate_anthropic(&Anthropic { system, messages: messages.clone() })
-    } else {
-        validate_openai(&messages)
-    };
-    if let Some(at) = blank.filter(|_| format == Format::Anthropic) {
-        violations
-            .insert(0, Violation::of_content(Place::System, format!("block {at} has no word")));
+    let count = messages.len();
+    if format != Format::Anthropic {
+        return (count, validate_openai(&messages));
     }
-    (messages.len(), violations)
-}
-
-/// Which block of instructions that are a list says nothing.
-fn blank_block(system: &Value) -> Option<usize> {
-    let text = |block: &Value| block.get("text").and_then(Value::as_str).map(str::to_owned);
-    let is_blank = |block: &Value| text(block).is_none_or(|text| text.trim().is_empty());
-    system.as_array()?.iter().position(is_blank)
+    let mut violations: Vec<Violation> = system.err().into_iter().collect();
+    violations.extend(validate_anthropic(&Anthropic { system: None, messages }));
+    (count, violations)
 }

@@ -259,17 +259,43 @@ fn any_part() -> impl Strategy<Value = Part> {
         Just(json(json!({"type": "thinking", "thinking": "hm"}))),
         Just(json(json!({"type": "redacted_thinking", "data": "x"}))),
         Just(json(json!({"type": "image", "image": "data:image/png;base64,AAAA"}))),
+        Just(json(json!({"type": "image", "image": "data:image/png;base64,AAAAA"}))),
         Just(json(json!({"type": "image", "image": "attachment://0"}))),
         Just(json(json!({"type": "image_url", "image_url": {"url": "http://a/b", "detail": 1}}))),
         Just(json(json!({"type": "image_url", "image_url": "https://a/b"}))),
         Just(json(json!({"type": "tool_use", "id": "a", "name": "look", "input": {}}))),
-        Just(json(json!({"type": "server_tool_use", "id": "s", "name": "f", "input": {}}))),
-        Just(json(json!({"type": "web_search_tool_result", "tool_use_id": "s", "content": []}))),
+        any_served(),
         Just(json(json!({"type": "search_result", "source": "x", "title": "x",
             "content": [{"type": "text", "text": "x"}, {"type": "text", "text": " "}]}))),
         Just(json(json!({"type": "refusal", "refusal": "No."}))),
         Just(json(json!(null))),
     ]
+}
+
+/// What a provider's own servers are asked for and answer, of few ids, so that many meet.
+fn any_served() -> impl Strategy<Value = Part> {
+    let id = prop::sample::select(vec!["srvtoolu_1", "srvtoolu_2", "srvtoolu_2", "a", "s-1"]);
+    let call = prop::sample::select(vec!["server_tool_use", "mcp_tool_use"]);
+    let name = prop::sample::select(vec!["web_search", "web_search", "f"]);
+    let server = prop::sample::select(vec![json!("files"), json!(null)]);
+    let call = (call, id.clone(), name, server).prop_map(|(kind, id, name, server)| {
+        let mut call = json!({"type": kind, "id": id, "name": name, "input": {}});
+        if kind == "mcp_tool_use" {
+            call["server_name"] = server;
+        }
+        call
+    });
+    let result = prop::sample::select(vec!["web_search_tool_result", "mcp_tool_result"]);
+    let content = prop::sample::select(vec![
+        json!([]),
+        json!([]),
+        json!("found"),
+        json!({"type": "web_search_tool_result_error", "error_code": "unavailable"}),
+    ]);
+    let result = (result, id, content).prop_map(
+        |(kind, id, content)| json!({"type": kind, "tool_use_id": id, "content": content}),
+    );
+    prop_oneof![call, result].prop_map(|part| Part::Json(Json::from(part)))
 }
 
 fn any_content() -> impl Strategy<Value = Content> {

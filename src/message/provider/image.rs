@@ -60,8 +60,8 @@ impl Image {
         if let Ok(reference) = data.parse() {
             return Self::from_reference(media_type, reference, MediaForm::Base64);
         }
-        let media_type = taken_type(media_type).filter(|_| is_base64(data))?;
-        Some(Self::Base64 { media_type: media_type.to_owned(), data: data.to_owned() })
+        let media_type = taken_type(media_type)?.to_owned();
+        Some(Self::Base64 { media_type, data: padded(data)? })
     }
 
     /// What a reference stands for is an image only where its form fits its place.
@@ -111,10 +111,34 @@ fn stored(reference: &MediaRef, media_type: &str, form: MediaForm) -> String {
     reference.clone().with_form(form).with_media_type(media_type).to_string()
 }
 
-fn is_base64(data: &str) -> bool {
+/// Whether a URL is an image itself, or stands for one.
+pub(super) fn is_inline(url: &str) -> bool {
+    if let Ok(reference) = url.parse::<MediaRef>() {
+        return reference.form() == MediaForm::DataUrl
+            && reference.media_type().starts_with("image/");
+    }
+    let inline = url.strip_prefix("data:image/").and_then(|rest| rest.split_once(";base64,"));
+    inline.is_some_and(|(_, data)| is_base64(data))
+}
+
+/// Whether it is Base64 (RFC 4648, section 4) of at least one byte, padded.
+pub(super) fn is_base64(data: &str) -> bool {
+    padded(data).is_some_and(|padded| padded.len() == data.len())
+}
+
+/// Base64 with the padding that many tools leave out and that both providers want. `None` for
+/// other text, and for a number of digits that no bytes have.
+fn padded(data: &str) -> Option<String> {
     let digits = data.trim_end_matches('=');
-    let padding = data.len() - digits.len();
-    !digits.is_empty()
-        && padding <= 2
-        && digits.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
+    let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    let padding = match digits.len() % 4 {
+        0 => "",
+        2 => "==",
+        3 => "=",
+        _ => return None,
+    };
+    let given = data.len() - digits.len();
+    let is_padded = given == 0 || given == padding.len();
+    (is_padded && !digits.is_empty() && digits.bytes().all(is_digit))
+        .then(|| format!("{digits}{padding}"))
 }

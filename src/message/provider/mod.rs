@@ -1,10 +1,9 @@
 //! Messages as providers write and take them.
 
 mod anthropic;
-mod anthropic_rules;
 mod image;
+mod members;
 mod openai;
-mod openai_rules;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -12,10 +11,12 @@ mod tests;
 use std::collections::BTreeMap;
 use std::iter;
 
-pub use self::anthropic::{Anthropic, LEFT_OUT_IN_FRONT, left_out_of_anthropic, to_anthropic};
-pub use self::anthropic_rules::{check_anthropic, validate_anthropic};
-pub use self::openai::{left_out_of_openai, to_openai};
-pub use self::openai_rules::{check_openai, validate_openai};
+pub(crate) use self::anthropic::check_system;
+pub use self::anthropic::{
+    Anthropic, LEFT_OUT_IN_FRONT, check_anthropic, left_out_of_anthropic, to_anthropic,
+    validate_anthropic,
+};
+pub use self::openai::{check_openai, left_out_of_openai, to_openai, validate_openai};
 pub(crate) use self::record::{from_record, to_record};
 
 use super::legal::legalize;

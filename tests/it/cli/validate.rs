@@ -99,6 +99,62 @@ fn what_is_repaired_is_legal_for_the_provider_that_was_asked_for() {
 }
 
 #[test]
+fn what_is_repaired_can_be_read_and_checked_again() {
+    let deep = format!("{{\"a\":{}1{}}}", "[".repeat(122), "]".repeat(122));
+    let calls: Vec<Value> = [&*deep, r#"{"id":12345678901234567890123}"#]
+        .iter()
+        .enumerate()
+        .map(|(at, arguments)| {
+            json!({"id": format!("c{at}"), "type": "function",
+                "function": {"name": "look", "arguments": arguments}})
+        })
+        .collect();
+    let search = json!({"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search",
+        "input": {"query": "x"}});
+    let request = json!({"messages": [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": [{"type": "text", "text": "Hm."}, search]},
+        {"role": "user", "content": "Go on."},
+        {"role": "assistant", "content": null, "tool_calls": calls},
+        {"role": "tool", "tool_call_id": "c0", "content": ""},
+        {"role": "tool", "tool_call_id": "c1", "content": ""}]});
+    let output = validate(&["--repair", "--as", "anthropic", "-"], &request.to_string());
+    assert_eq!(code(&output), 0);
+    let told = stderr(&output);
+    assert!(told.contains("left out 1 part of type server_tool_use"), "{told}");
+    let mended = stdout(&output);
+    assert!(mended.contains("12345678901234567890123"), "{mended}");
+    let again = validate(&["--format", "anthropic", "-"], &mended);
+    assert_eq!((code(&again), stdout(&again)), (0, "legal to send: 1 conversation\n".into()));
+}
+
+#[test]
+fn instructions_are_text_or_blocks_of_text() {
+    let messages = json!([{"role": "user", "content": "Hi"}]);
+    let text = |text: &str| json!({"type": "text", "text": text});
+    let image = json!({"type": "image", "source": {"type": "url", "url": "https://x"}});
+    for (system, rule) in [
+        (json!("Be brief."), None),
+        (json!([text("Be brief."), {"type": "text", "text": "Hm.", "cache_control": null}]), None),
+        (json!([]), None),
+        (json!(7), Some("shape")),
+        (json!(null), Some("shape")),
+        (json!({"type": "text", "text": "Be brief."}), Some("shape")),
+        (json!(["Be brief."]), Some("shape")),
+        (json!([text("Be brief."), text(" ")]), Some("content")),
+        (json!([image]), Some("known-part")),
+        (json!([{"type": "text", "text": "Hm.", "id": 1}]), Some("unknown-member")),
+    ] {
+        let request = json!({"system": system, "messages": messages}).to_string();
+        let output = validate(&["--format", "anthropic", "--json", "-"], &request);
+        let told: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        let found = &told["conversations"][0]["violations"];
+        let named = found[0]["rule"].as_str();
+        assert_eq!((named, found[0]["place"].as_str()), (rule, rule.map(|_| "system")), "{told}");
+    }
+}
+
+#[test]
 fn transcripts_that_are_no_requests_are_checked_for_what_belongs_together() {
     let record = |kind: &str, message: Value| {
         json!({"type": kind, "sessionId": "s", "uuid": kind, "message": message}).to_string()
@@ -219,7 +275,8 @@ fn what_providers_document_is_legal_and_stays_when_it_is_mended() {
     let search = json!({"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search",
         "input": {"query": "x"}});
     let found = json!({"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1",
-        "content": [{"type": "web_search_result", "url": "https://x", "title": "X"}]});
+        "content": [{"type": "web_search_result", "url": "https://x", "title": "X",
+            "encrypted_content": "E"}]});
     let read = json!({"type": "tool_use", "id": "t", "name": "read", "input": {}});
     let answer = json!({"type": "tool_result", "tool_use_id": "t", "content": [result]});
     let anthropic = json!({"messages": [

@@ -40,6 +40,7 @@ pub(super) fn openai(messages: &[Value]) {
 pub(super) fn anthropic(prompt: &Anthropic) {
     assert!(prompt.system.as_ref().is_none_or(|system| !system.trim().is_empty()));
     let mut called: Vec<&str> = Vec::new();
+    let mut searching: Vec<(&str, &str)> = Vec::new();
     let mut used = BTreeSet::new();
     for (at, message) in prompt.messages.iter().enumerate() {
         let role = if at % 2 == 0 { "user" } else { "assistant" };
@@ -59,11 +60,11 @@ pub(super) fn anthropic(prompt: &Anthropic) {
         for text in blocks.iter().filter_map(|block| block["text"].as_str()) {
             assert!(!text.trim().is_empty(), "message {at}: blank text");
         }
-        // What the provider's own tools found stands behind what it looked for.
-        for (at, found) in others.iter().enumerate() {
-            let is_call = |block: &&Value| block["id"] == found["tool_use_id"];
-            let is_own = kind(found).ends_with("_tool_result");
-            assert!(!is_own || role == "assistant" && others[..at].iter().any(|it| is_call(&it)));
+        if role == "user" && !others.is_empty() {
+            assert!(searching.is_empty(), "message {at}: {searching:?} without what was found");
+        }
+        for block in others {
+            searches(block, role, &mut searching, &mut used);
         }
         let calls = others.iter().filter(|block| kind(block) == "tool_use");
         called = calls.map(|call| call["id"].as_str().unwrap()).collect();
@@ -71,4 +72,38 @@ pub(super) fn anthropic(prompt: &Anthropic) {
         assert!(called.iter().all(|id| used.insert(*id)), "message {at}: an id used again");
     }
     assert!(called.is_empty(), "calls at the end are not answered");
+}
+
+/// Anthropic, "Server tools": the calls have ids of their own kind, what was found comes behind
+/// the call in one turn of the model, and may be missing only while the turn goes on, that is
+/// until the user says something that is no result of a tool.
+fn searches<'a>(
+    block: &'a Value,
+    role: &str,
+    searching: &mut Vec<(&'a str, &'static str)>,
+    used: &mut BTreeSet<&'a str>,
+) {
+    let text = |name: &str| block[name].as_str().unwrap();
+    let kind = text("type");
+    let found = match (kind, block["name"].as_str()) {
+        ("server_tool_use", Some("web_search")) => "web_search_tool_result",
+        ("mcp_tool_use", Some(_)) => "mcp_tool_result",
+        ("web_search_tool_result" | "mcp_tool_result", _) => {
+            let call = (text("tool_use_id"), kind);
+            let at = searching.iter().position(|open| *open == call);
+            assert!(at.is_some(), "{call:?} answers nothing");
+            at.map(|at| searching.remove(at));
+            return;
+        }
+        _ => {
+            assert!(!kind.ends_with("_tool_result") && !kind.contains("_tool_use"), "{kind}");
+            return;
+        }
+    };
+    let id = text("id");
+    assert!(role == "assistant" && used.insert(id), "{id} by {role}, or again");
+    assert!(block["input"].is_object());
+    let own = id.strip_prefix("srvtoolu_").is_some_and(|own| !own.is_empty());
+    assert!(own || kind == "mcp_tool_use" && !text("server_name").is_empty(), "{id}");
+    searching.push((id, found));
 }

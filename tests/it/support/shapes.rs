@@ -21,6 +21,22 @@ pub(crate) enum Step {
     Rewind { back: u64 },
 }
 
+/// Half of what a model asks of its provider's own tools: the call, or what was found.
+fn served() -> impl Strategy<Value = Value> {
+    let search = |id: u8| {
+        json!({"type": "server_tool_use", "id": format!("srvtoolu_{id}"), "name": "web_search",
+            "input": {"query": "x"}})
+    };
+    let found = |id: u8| {
+        json!({"type": "web_search_tool_result", "tool_use_id": format!("srvtoolu_{id}"),
+            "content": []})
+    };
+    let remote = json!({"type": "mcp_tool_use", "id": "m", "name": "read", "server_name": "files",
+        "input": {}});
+    let read = json!({"type": "mcp_tool_result", "tool_use_id": "m", "content": "Seen."});
+    prop_oneof![(0_u8..2).prop_map(search), (0_u8..2).prop_map(found), Just(remote), Just(read),]
+}
+
 fn content() -> impl Strategy<Value = Content> {
     let part = prop_oneof![
         "[a-c]{1,3}".prop_map(Part::Text),
@@ -28,6 +44,7 @@ fn content() -> impl Strategy<Value = Content> {
             "type": "image_url", "image_url": {"url": "https://example.com/a.png"}
         })))),
         Just(Part::Json(Json::from(json!({"type": "thinking", "thinking": "hm"})))),
+        served().prop_map(|block| Part::Json(Json::from(block))),
     ];
     prop_oneof![
         Just(Content::Absent),

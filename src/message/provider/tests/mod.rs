@@ -2,3 +2,4 @@
 mod prompts;
 mod records;
 mod rules;
+mod served;

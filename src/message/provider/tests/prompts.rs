@@ -55,6 +55,8 @@ fn openai_gets_images_of_every_shape() {
             source(json!({"type": "base64", "media_type": "image/jpg", "data": "AAAA"})),
             source(json!({"type": "url", "url": "https://a/c.png"})),
             part(json!({"type": "image", "image": "data:image/png;base64,AAA="})),
+            part(json!({"type": "image", "image": "data:image/png;base64,AAA"})),
+            part(json!({"type": "image", "image": "data:image/png;base64,AAAAA"})),
             part(json!({"type": "image", "image": "attachment://1"})),
             part(json!({"type": "audio"})),
         ],
@@ -65,6 +67,7 @@ fn openai_gets_images_of_every_shape() {
         {"type": "image_url", "image_url": {"url": "https://a/b.png", "detail": "low"}},
         image("data:image/jpeg;base64,AAAA"),
         image("https://a/c.png"),
+        image("data:image/png;base64,AAA="),
         image("data:image/png;base64,AAA="),
     ]);
     assert_eq!(to_openai(&[message])[0]["content"], expected);

@@ -85,6 +85,52 @@ fn anthropic_prompts_that_break_a_rule_are_named() {
 }
 
 #[test]
+fn images_and_documents_have_a_source_that_can_be_read() {
+    let of = |kind: &str, source: &Value| {
+        let block = json!({"type": kind, "source": source});
+        let messages = vec![json!({"role": "user", "content": [block]})];
+        check_anthropic(&Anthropic { system: None, messages }).map_err(|violation| violation.rule)
+    };
+    let data = |media_type: &str, data: &str| json!({"type": "base64", "media_type": media_type, "data": data});
+    let reference = "sessionlog:blake3:";
+    let text = json!({"type": "text", "text": "Page 1"});
+    for (image, expected) in [
+        (data("image/png", "AAAA"), Ok(())),
+        (data("image/png", "AA=="), Ok(())),
+        (json!({"type": "url", "url": "https://x/y.png"}), Ok(())),
+        (json!({"type": "file", "file_id": "f"}), Ok(())),
+        (data("image/png", "AAAAA"), Err(Rule::Media)),
+        (data("image/png", "AA"), Err(Rule::Media)),
+        (data("image/png", "A A="), Err(Rule::Media)),
+        (data("image/png", ""), Err(Rule::Media)),
+        (data("image/png", reference), Err(Rule::Media)),
+        (data("image/bmp", "AAAA"), Err(Rule::Media)),
+        (json!({"type": "url", "url": "http://x/y.png"}), Err(Rule::Media)),
+        (json!({"type": "path", "path": "/x"}), Err(Rule::Media)),
+        (json!({"type": "file", "file_id": ""}), Err(Rule::Content)),
+    ] {
+        assert_eq!(of("image", &image), expected, "{image}");
+    }
+    for (document, expected) in [
+        (data("application/pdf", "AAAA"), Ok(())),
+        (json!({"type": "text", "media_type": "text/plain", "data": "Page 1"}), Ok(())),
+        (json!({"type": "url", "url": "https://x/y.pdf"}), Ok(())),
+        (json!({"type": "file", "file_id": "f"}), Ok(())),
+        (json!({"type": "content", "content": "Page 1"}), Ok(())),
+        (json!({"type": "content", "content": [text]}), Ok(())),
+        (data("image/png", "AAAA"), Err(Rule::Media)),
+        (data("application/pdf", "AAAAA"), Err(Rule::Media)),
+        (json!({"type": "path", "path": "/x"}), Err(Rule::Media)),
+        (json!({"type": "text", "media_type": "text/html", "data": "x"}), Err(Rule::Media)),
+        (json!({"type": "content", "content": [{"type": "video"}]}), Err(Rule::KnownPart)),
+        (json!({"type": "content"}), Err(Rule::Content)),
+        (json!(7), Err(Rule::Shape)),
+    ] {
+        assert_eq!(of("document", &document), expected, "{document}");
+    }
+}
+
+#[test]
 fn every_message_that_breaks_a_rule_is_found_and_nothing_is_blamed_for_another() {
     let mut odd = calling("a");
     odd["tool_calls"][0]["function"]["name"] = "a b".into();

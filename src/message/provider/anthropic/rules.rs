@@ -1,15 +1,17 @@
 //! The rules of Anthropic's Messages API, checked on a rendered prompt.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use super::anthropic::Anthropic;
-use super::image::MEDIA_TYPES;
-use super::openai_rules::{object, only, string};
-use super::{is_function_name, is_word_char};
+use super::super::members::{inner, not_empty, object, only, string};
+use super::super::{is_function_name, is_word_char};
+use super::shape::{
+    check_document, check_image, check_plain_block, check_result_block, check_search_result,
+    check_text, check_text_block,
+};
+use super::{Anthropic, served};
 use crate::message::rule::{Broken, Place, Rule, Violation};
-use crate::message::{MediaForm, MediaRef};
 
 /// Says which message is the first to break a rule of Anthropic's Messages API.
 ///
@@ -48,6 +50,18 @@ pub fn validate_anthropic(prompt: &Anthropic) -> Vec<Violation> {
     found
 }
 
+/// Checks the instructions of a request as they stand in it: text, or a list of blocks of text.
+pub(crate) fn check_system(system: &Value) -> Result<(), Violation> {
+    let checked = match system {
+        Value::String(text) => check_text(text),
+        Value::Array(blocks) => {
+            blocks.iter().try_for_each(|block| check_plain_block(block, "a block of it"))
+        }
+        _ => Err(Rule::Shape.broken("it is neither text nor a list of blocks of text")),
+    };
+    checked.map_err(|broken| Violation::new(Place::System, broken))
+}
+
 /// What the rules about a message depend on, as left by the messages before it.
 #[derive(Default)]
 struct Rules<'a> {
@@ -57,8 +71,8 @@ struct Rules<'a> {
     used: HashSet<&'a str>,
     /// The ids of the calls in the message before.
     unanswered: HashSet<&'a str>,
-    /// The ids of the calls that the provider carries out itself.
-    served: HashSet<&'a str>,
+    /// The calls that the API carries out and that have no result yet, with the type of these.
+    served: HashMap<&'a str, Option<&'static str>>,
 }
 
 impl<'a> Rules<'a> {
@@ -102,8 +116,12 @@ impl<'a> Rules<'a> {
                 Err(Rule::Content.broken(detail))
             }
         };
-        let ended = if self.is_user { self.all_answered() } else { check_ending(content, is_last) };
-        said.and(ended)
+        if !self.is_user {
+            return said.and(check_ending(content, is_last));
+        }
+        let answered = self.all_answered();
+        let served = if is_of_results(content) { Ok(()) } else { self.all_served() };
+        said.and(answered).and(served)
     }
 
     fn check_block(&mut self, block: &'a Map<String, Value>) -> Result<(), Broken> {
@@ -112,10 +130,7 @@ impl<'a> Rules<'a> {
             self.all_answered()?;
         }
         match (kind, self.is_user) {
-            ("text", _) => {
-                only(block, &["type", "text", "cache_control", "citations"])?;
-                check_text(string(block, "text")?)
-            }
+            ("text", _) => check_text_block(block),
             ("image", true) => check_image(block),
             ("document", true) => check_document(block),
             ("search_result", true) => check_search_result(block),
@@ -125,8 +140,8 @@ impl<'a> Rules<'a> {
             }
             ("tool_result", true) => self.check_result(block),
             ("tool_use", false) => self.check_call(block),
-            (kind, false) if SERVER_CALLS.contains(&kind) => self.check_server_call(block),
-            (kind, false) if is_server_result(kind) => self.check_server_result(block),
+            (kind, false) if served::is_call(kind) => self.check_served_call(block),
+            (kind, false) if served::is_result(kind) => self.check_served_result(block),
             ("thinking", false) => {
                 only(block, &["type", "thinking", "signature"])?;
                 string(block, "thinking")?;
@@ -144,7 +159,7 @@ impl<'a> Rules<'a> {
     }
 
     fn check_call(&mut self, block: &'a Map<String, Value>) -> Result<(), Broken> {
-        only(block, &["type", "id", "name", "input", "cache_control"])?;
+        only(block, &["type", "id", "name", "input", "caller", "cache_control"])?;
         let id = string(block, "id")?;
         if !is_call_id(id) {
             let detail = format!("the call id {id:?} does not match ^[a-zA-Z0-9_-]+$");
@@ -160,35 +175,31 @@ impl<'a> Rules<'a> {
             let detail = format!("the name {name:?} does not match ^[a-zA-Z0-9_-]{{1,64}}$");
             return Err(Rule::FunctionName.broken(detail));
         }
-        object(block.get("input").unwrap_or(&Value::Null), "input").map(|_| ())
+        inner(block, "input").map(|_| ())
     }
 
-    /// A call that the provider carries out. An answer may break off before its result.
-    fn check_server_call(&mut self, block: &'a Map<String, Value>) -> Result<(), Broken> {
-        let known = ["type", "id", "name", "input", "server_name", "caller", "cache_control"];
-        only(block, &known)?;
+    /// A call that the API carries out itself.
+    fn check_served_call(&mut self, block: &'a Map<String, Value>) -> Result<(), Broken> {
         let id = string(block, "id")?;
-        if !is_call_id(id) {
-            let detail = format!("the call id {id:?} does not match ^[a-zA-Z0-9_-]+$");
-            return Err(Rule::CallId.broken(detail));
+        self.served.insert(id, served::result_of(block));
+        if !self.used.insert(id) {
+            let detail = format!("the call id {id:?} was used before");
+            return Err(Rule::UniqueCallId.broken(detail));
         }
-        self.served.insert(id);
-        not_empty(block, "name")?;
-        object(block.get("input").unwrap_or(&Value::Null), "input").map(|_| ())
+        served::check_call(block)
     }
 
-    fn check_server_result(&mut self, block: &'a Map<String, Value>) -> Result<(), Broken> {
-        let known = ["type", "tool_use_id", "content", "is_error", "caller", "cache_control"];
-        only(block, &known)?;
-        let id = string(block, "tool_use_id")?;
-        if !self.served.contains(id) {
-            let detail = format!("answers {id:?}, which is no call of the provider's before it");
+    fn check_served_result(&mut self, block: &'a Map<String, Value>) -> Result<(), Broken> {
+        let (id, kind) = (string(block, "tool_use_id")?, string(block, "type")?);
+        let Some(expected) = self.served.remove(id) else {
+            let detail = format!("answers {id:?}, which is no unanswered call of the API's own");
+            return Err(Rule::AnsweringResult.broken(detail));
+        };
+        if let Some(expected) = expected.filter(|expected| *expected != kind) {
+            let detail = format!("answers {id:?} with a {kind}, where a {expected} must stand");
             return Err(Rule::AnsweringResult.broken(detail));
         }
-        match block.get("content") {
-            Some(Value::Array(_) | Value::Object(_) | Value::String(_)) => Ok(()),
-            _ => Err(Rule::Content.broken("a result without content")),
-        }
+        served::check_result(block)
     }
 
     fn check_result(&mut self, block: &'a Map<String, Value>) -> Result<(), Broken> {
@@ -217,6 +228,15 @@ impl<'a> Rules<'a> {
         }
     }
 
+    /// Says which call of the API's own has no result, once.
+    fn all_served(&mut self) -> Result<(), Broken> {
+        let Some(id) = self.served.keys().min() else { return Ok(()) };
+        let detail =
+            format!("the call {id:?} of the API's own has no result before the user speaks");
+        self.served.clear();
+        Err(Rule::AnsweredCall.broken(detail))
+    }
+
     /// Says which call was not answered, once.
     fn all_answered(&mut self) -> Result<(), Broken> {
         // The least, so that the same prompt always gets the same answer.
@@ -225,6 +245,14 @@ impl<'a> Rules<'a> {
         self.unanswered.clear();
         Err(Rule::AnsweredCall.broken(detail))
     }
+}
+
+/// Whether a content is results and nothing else, so that the model goes on where it was and the
+/// API with it.
+fn is_of_results(content: Option<&Value>) -> bool {
+    let blocks = content.and_then(Value::as_array);
+    let is_result = |block: &Value| block.get("type").is_some_and(|kind| kind == "tool_result");
+    blocks.is_some_and(|blocks| blocks.iter().all(is_result))
 }
 
 /// How the model's message may end: in no thought and, if nothing follows, in no whitespace.
@@ -244,95 +272,6 @@ fn check_ending(content: Option<&Value>, is_last: bool) -> Result<(), Broken> {
     Ok(())
 }
 
-fn check_result_block(block: &Value, is_error: bool) -> Result<(), Broken> {
-    let block = object(block, "a result's block")?;
-    match string(block, "type")? {
-        "text" => {
-            only(block, &["type", "text", "cache_control", "citations"])?;
-            check_text(string(block, "text")?)
-        }
-        "image" if is_error => Err(Rule::KnownPart.broken("an image in a result that is an error")),
-        "image" => check_image(block),
-        "document" => check_document(block),
-        "search_result" => check_search_result(block),
-        kind => {
-            let detail = format!("a block of type {kind:?} has no place in a result");
-            Err(Rule::KnownPart.broken(detail))
-        }
-    }
-}
-
-/// Calls of tools that the provider carries out itself, so that their results are the model's.
-pub(super) const SERVER_CALLS: [&str; 2] = ["server_tool_use", "mcp_tool_use"];
-
-/// Each tool of the provider's has results of a type of its own.
-pub(super) fn is_server_result(kind: &str) -> bool {
-    kind.ends_with("_tool_result")
-}
-
 pub(super) fn is_call_id(id: &str) -> bool {
     !id.is_empty() && id.chars().all(is_word_char)
-}
-
-fn check_search_result(block: &Map<String, Value>) -> Result<(), Broken> {
-    only(block, &["type", "source", "title", "content", "citations", "cache_control"])?;
-    not_empty(block, "source")?;
-    not_empty(block, "title")?;
-    let content = block.get("content").and_then(Value::as_array).filter(|it| !it.is_empty());
-    let content = content.ok_or_else(|| {
-        Rule::Content.broken("a search result's content is no list of at least one block")
-    })?;
-    content.iter().try_for_each(|block| {
-        let block = object(block, "a block of a search result")?;
-        if string(block, "type")? != "text" {
-            return Err(Rule::KnownPart.broken("a search result holds nothing but text"));
-        }
-        check_text(string(block, "text")?)
-    })
-}
-
-fn check_document(block: &Map<String, Value>) -> Result<(), Broken> {
-    only(block, &["type", "source", "title", "context", "citations", "cache_control"])?;
-    let source = object(block.get("source").unwrap_or(&Value::Null), "a document's source")?;
-    string(source, "type").map(|_| ())
-}
-
-fn check_image(block: &Map<String, Value>) -> Result<(), Broken> {
-    only(block, &["type", "source", "cache_control"])?;
-    let source = object(block.get("source").unwrap_or(&Value::Null), "an image's source")?;
-    match string(source, "type")? {
-        "base64" => {
-            only(source, &["type", "media_type", "data"])?;
-            let media_type = string(source, "media_type")?;
-            if !MEDIA_TYPES.contains(&media_type) {
-                let detail = format!("{media_type:?} is no media type of images");
-                return Err(Rule::Media.broken(detail));
-            }
-            let is_url = |media: MediaRef| media.form() == MediaForm::DataUrl;
-            if string(source, "data")?.parse().is_ok_and(is_url) {
-                return Err(Rule::Media.broken("an image's data stands for a URL"));
-            }
-            not_empty(source, "data")
-        }
-        "url" => {
-            only(source, &["type", "url"])?;
-            let is_https = string(source, "url")?.starts_with("https://");
-            if is_https {
-                Ok(())
-            } else {
-                Err(Rule::Media.broken("an image's url does not begin with https://"))
-            }
-        }
-        kind => Err(Rule::Media.broken(format!("{kind:?} is no type of an image's source"))),
-    }
-}
-
-fn check_text(text: &str) -> Result<(), Broken> {
-    let wordless = || Rule::Content.broken("text without a word");
-    if text.trim().is_empty() { Err(wordless()) } else { Ok(()) }
-}
-
-fn not_empty(members: &Map<String, Value>, name: &str) -> Result<(), Broken> {
-    let empty = || Rule::Content.broken(format!("{name} is empty"));
-    if string(members, name)?.is_empty() { Err(empty()) } else { Ok(()) }
 }

@@ -4,10 +4,11 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::openai::ID_CHARS_MAX;
-use super::{is_function_name, is_speaker_name};
+use super::super::image::is_inline;
+use super::super::members::{inner, object, only, string};
+use super::super::{is_function_name, is_speaker_name};
+use super::ID_CHARS_MAX;
 use crate::message::rule::{Broken, Place, Rule, Violation};
-use crate::message::{MediaForm, MediaRef};
 
 /// Says which message is the first to break a rule of OpenAI's Chat Completions API.
 ///
@@ -150,7 +151,7 @@ fn check_call(call: &Value) -> Result<(), Broken> {
         }
     };
     only(call, &["id", "type", kind])?;
-    let called = object(call.get(kind).unwrap_or(&Value::Null), kind)?;
+    let called = inner(call, kind)?;
     only(called, &["name", input])?;
     check_name(string(called, "name")?)?;
     string(called, input).map(|_| ())
@@ -184,17 +185,12 @@ fn check_part(part: &Value, types: &[&str]) -> Result<(), Broken> {
         return string(part, "refusal").map(|_| ());
     }
     if kind != "image_url" {
-        return object(part.get(kind).unwrap_or(&Value::Null), kind).map(|_| ());
+        return inner(part, kind).map(|_| ());
     }
-    let image = object(part.get("image_url").unwrap_or(&Value::Null), "image_url")?;
+    let image = inner(part, "image_url")?;
     only(image, &["url", "detail"])?;
     let url = string(image, "url")?;
-    let is_inline = |reference: MediaRef| {
-        reference.form() == MediaForm::DataUrl && reference.media_type().starts_with("image/")
-    };
-    if !["https://", "http://", "data:image/"].iter().any(|start| url.starts_with(start))
-        && !url.parse().is_ok_and(is_inline)
-    {
+    if !["https://", "http://"].iter().any(|start| url.starts_with(start)) && !is_inline(url) {
         let detail = "an image's url is neither on the web nor an image itself";
         return Err(Rule::Media.broken(detail));
     }
@@ -227,22 +223,4 @@ fn all_answered(unanswered: &mut HashSet<&str>) -> Result<(), Broken> {
     let broken = Rule::AnsweredCall.broken(format!("the call {id:?} has not been answered"));
     unanswered.clear();
     Err(broken)
-}
-
-pub(super) fn object<'a>(value: &'a Value, what: &str) -> Result<&'a Map<String, Value>, Broken> {
-    value.as_object().ok_or_else(|| Rule::Shape.broken(format!("{what} is no object")))
-}
-
-pub(super) fn string<'a>(members: &'a Map<String, Value>, name: &str) -> Result<&'a str, Broken> {
-    let text = members.get(name).and_then(Value::as_str);
-    text.ok_or_else(|| Rule::Shape.broken(format!("{name} is no string")))
-}
-
-pub(super) fn only(members: &Map<String, Value>, allowed: &[&str]) -> Result<(), Broken> {
-    match members.keys().find(|name| !allowed.contains(&name.as_str())) {
-        Some(name) => {
-            Err(Rule::UnknownMember.broken(format!("the member {name:?} is unknown here")))
-        }
-        None => Ok(()),
-    }
 }

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+mod rules;
+
+pub use self::rules::{check_openai, validate_openai};
 use super::image::Image;
 use super::{is_speaker_name, left_out, to_function_name, turns};
 use crate::json::Json;
@@ -11,11 +14,11 @@ use crate::message::legal::{UniqueIds, legalize};
 use crate::message::{Content, Message, Part, Role, ToolCall};
 
 /// Characters of a call's id: the API refuses longer ones, and other providers make them.
-pub(super) const ID_CHARS_MAX: usize = 40;
+const ID_CHARS_MAX: usize = 40;
 
 /// Renders messages for OpenAI's Chat Completions API.
 ///
-/// The list is made legal first, so any list will do; [`check_openai`](super::check_openai)
+/// The list is made legal first, so any list will do; [`check_openai`]
 /// finds nothing to say about what comes out. Members and parts that the API does not take are
 /// left out: reasoning, images in a tool's result, anything of the source's own.
 ///

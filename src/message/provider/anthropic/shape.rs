@@ -1,0 +1,142 @@
+//! The rules of one block by itself, whoever says it.
+
+use serde_json::{Map, Value};
+
+use super::super::image::{MEDIA_TYPES, is_base64};
+use super::super::members::{inner, maybe_text, not_empty, object, only, string};
+use crate::message::rule::{Broken, Rule};
+use crate::message::{MediaForm, MediaRef};
+
+pub(super) fn check_text(text: &str) -> Result<(), Broken> {
+    let wordless = || Rule::Content.broken("text without a word");
+    if text.trim().is_empty() { Err(wordless()) } else { Ok(()) }
+}
+
+pub(super) fn check_text_block(block: &Map<String, Value>) -> Result<(), Broken> {
+    only(block, &["type", "text", "cache_control", "citations"])?;
+    check_text(string(block, "text")?)
+}
+
+/// A block of a list that may hold nothing but text.
+pub(super) fn check_plain_block(block: &Value, what: &str) -> Result<(), Broken> {
+    let block = object(block, what)?;
+    let kind = string(block, "type")?;
+    if kind != "text" {
+        let detail = format!("{what} is of type {kind:?}, where nothing but text has a place");
+        return Err(Rule::KnownPart.broken(detail));
+    }
+    check_text_block(block)
+}
+
+/// A block of a tool's result.
+pub(super) fn check_result_block(block: &Value, is_error: bool) -> Result<(), Broken> {
+    let block = object(block, "a result's block")?;
+    match string(block, "type")? {
+        "text" => check_text_block(block),
+        "image" if is_error => Err(Rule::KnownPart.broken("an image in a result that is an error")),
+        "image" => check_image(block),
+        "document" => check_document(block),
+        "search_result" => check_search_result(block),
+        "tool_reference" => {
+            only(block, &["type", "tool_name", "cache_control"])?;
+            not_empty(block, "tool_name")
+        }
+        kind => {
+            let detail = format!("a block of type {kind:?} has no place in a result");
+            Err(Rule::KnownPart.broken(detail))
+        }
+    }
+}
+
+pub(super) fn check_search_result(block: &Map<String, Value>) -> Result<(), Broken> {
+    only(block, &["type", "source", "title", "content", "citations", "cache_control"])?;
+    not_empty(block, "source")?;
+    not_empty(block, "title")?;
+    let content = block.get("content").and_then(Value::as_array).filter(|it| !it.is_empty());
+    let content = content.ok_or_else(|| {
+        Rule::Content.broken("a search result's content is no list of at least one block")
+    })?;
+    content.iter().try_for_each(|block| check_plain_block(block, "a search result's block"))
+}
+
+pub(super) fn check_document(block: &Map<String, Value>) -> Result<(), Broken> {
+    only(block, &["type", "source", "title", "context", "citations", "cache_control"])?;
+    maybe_text(block, "title")?;
+    maybe_text(block, "context")?;
+    let source = inner(block, "source")?;
+    match string(source, "type")? {
+        "base64" => check_data(source, &["application/pdf"]),
+        "text" => {
+            only(source, &["type", "media_type", "data"])?;
+            check_media_type(source, &["text/plain"])?;
+            string(source, "data").map(|_| ())
+        }
+        "content" => {
+            only(source, &["type", "content"])?;
+            check_document_content(source.get("content"))
+        }
+        "url" => check_url(source),
+        "file" => check_file(source),
+        kind => Err(Rule::Media.broken(format!("{kind:?} is no type of a document's source"))),
+    }
+}
+
+fn check_document_content(content: Option<&Value>) -> Result<(), Broken> {
+    let blocks = match content {
+        Some(Value::String(_)) => return Ok(()),
+        Some(Value::Array(blocks)) => blocks,
+        _ => {
+            let detail = "a document's content is neither text nor a list of blocks";
+            return Err(Rule::Content.broken(detail));
+        }
+    };
+    blocks.iter().try_for_each(|block| match block.get("type").and_then(Value::as_str) {
+        Some("image") => check_image(object(block, "a document's block")?),
+        _ => check_plain_block(block, "a document's block"),
+    })
+}
+
+pub(super) fn check_image(block: &Map<String, Value>) -> Result<(), Broken> {
+    only(block, &["type", "source", "cache_control"])?;
+    let source = inner(block, "source")?;
+    match string(source, "type")? {
+        "base64" => check_data(source, &MEDIA_TYPES),
+        "url" => check_url(source),
+        "file" => check_file(source),
+        kind => Err(Rule::Media.broken(format!("{kind:?} is no type of an image's source"))),
+    }
+}
+
+/// Bytes, or a reference that stands for them.
+fn check_data(source: &Map<String, Value>, media_types: &[&str]) -> Result<(), Broken> {
+    only(source, &["type", "media_type", "data"])?;
+    check_media_type(source, media_types)?;
+    let data = string(source, "data")?;
+    let is_data = match data.parse::<MediaRef>() {
+        Ok(reference) => reference.form() == MediaForm::Base64,
+        Err(_) => is_base64(data),
+    };
+    if is_data { Ok(()) } else { Err(Rule::Media.broken("data is no Base64 of at least one byte")) }
+}
+
+fn check_media_type(source: &Map<String, Value>, taken: &[&str]) -> Result<(), Broken> {
+    let media_type = string(source, "media_type")?;
+    if taken.contains(&media_type) {
+        return Ok(());
+    }
+    let detail = format!("{media_type:?} is no media type that is taken: {}", taken.join(", "));
+    Err(Rule::Media.broken(detail))
+}
+
+fn check_url(source: &Map<String, Value>) -> Result<(), Broken> {
+    only(source, &["type", "url"])?;
+    if string(source, "url")?.starts_with("https://") {
+        return Ok(());
+    }
+    Err(Rule::Media.broken("a source's url does not begin with https://"))
+}
+
+fn check_file(source: &Map<String, Value>) -> Result<(), Broken> {
+    only(source, &["type", "file_id"])?;
+    not_empty(source, "file_id")
+}
