@@ -11,7 +11,7 @@ mod write;
 
 use std::path::PathBuf;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -414,14 +414,25 @@ impl Command {
     }
 }
 
-/// What is shown to someone who names no command, if that is what the error is about.
+/// What is shown to someone who names no command, or no command of one, if that is what the error
+/// is about: the help of what was named.
 pub(super) fn help_instead(error: &clap::Error) -> Option<String> {
     // Which of the two it is depends on the environment.
-    let is_missing = matches!(
-        error.kind(),
-        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-    );
-    is_missing.then(|| Cli::command().render_help().ansi().to_string())
+    match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Some(error.render().ansi().to_string())
+        }
+        ErrorKind::MissingSubcommand => {
+            let mut command = &mut Cli::command();
+            command.build();
+            let named = error.get(ContextKind::InvalidSubcommand).map(ToString::to_string);
+            for name in named.unwrap_or_default().split_whitespace().skip(1) {
+                command = command.find_subcommand_mut(name)?;
+            }
+            Some(command.render_help().ansi().to_string())
+        }
+        _ => None,
+    }
 }
 
 /// What clap says in a paragraph, on one line.

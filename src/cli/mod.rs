@@ -117,8 +117,11 @@ fn report_usage(error: &clap::Error) -> ExitCode {
         let _ = anstream::stderr().write_all(help.as_bytes());
     } else if error.use_stderr() {
         complain(&args::one_line_of(error));
-    } else {
-        let _ = error.print();
+    } else if let Err(error) = error.print()
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        complain(&Failure::Output(error).to_string());
+        return ExitCode::FAILURE;
     }
     u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }

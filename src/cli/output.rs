@@ -10,6 +10,8 @@ use comfy_table::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::Formatter;
 
 use super::failure::Result;
 use super::text;
@@ -75,7 +77,7 @@ impl Output {
 
     /// The document.
     pub(super) fn json(&mut self, document: &impl Serialize) -> Result<()> {
-        serde_json::to_writer(&mut self.stream, document)?;
+        write_json(&mut self.stream, document)?;
         Ok(self.stream.write_all(b"\n")?)
     }
 
@@ -107,7 +109,7 @@ impl Output {
                     if at > 0 {
                         self.write_all(b",")?;
                     }
-                    serde_json::to_writer(&mut self.stream, &item)?;
+                    write_json(&mut self.stream, &item)?;
                 }
                 Err(failure) => {
                     outcome = Err(failure);
@@ -182,6 +184,48 @@ impl Output {
     }
 }
 
+fn write_json(out: impl Write, document: &impl Serialize) -> serde_json::Result<()> {
+    document.serialize(&mut Serializer::with_formatter(out, Printable))
+}
+
+/// JSON whose strings show a terminal no controls: those that JSON itself lets stand (U+007F to
+/// U+009F) are escaped, which means the same.
+struct Printable;
+
+impl Printable {
+    fn write<W: ?Sized + Write>(out: &mut W, text: &str) -> io::Result<()> {
+        for piece in text.split_inclusive(char::is_control) {
+            let mut chars = piece.chars();
+            match chars.next_back().filter(|last| matches!(last, '\u{7f}'..='\u{9f}')) {
+                Some(control) => {
+                    out.write_all(chars.as_str().as_bytes())?;
+                    write!(out, "\\u{:04x}", u32::from(control))?;
+                }
+                None => out.write_all(piece.as_bytes())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Formatter for Printable {
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        out: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        Self::write(out, fragment)
+    }
+
+    fn write_raw_fragment<W: ?Sized + Write>(
+        &mut self,
+        out: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        Self::write(out, fragment)
+    }
+}
+
 /// Notes what the output failed with.
 struct Noting<'a> {
     out: &'a mut Output,
@@ -209,5 +253,25 @@ impl Write for Output {
 
     fn flush(&mut self) -> io::Result<()> {
         self.stream.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    #[test]
+    fn no_control_reaches_a_terminal_and_every_string_means_the_same() {
+        let text = "a\u{7f}\u{9b}31m é\u{a0}\u{85}\n\"\u{1}";
+        let raw: &RawValue = serde_json::from_str("[\"\u{9b}31m\u{80}\"]").unwrap();
+        let mut written = Vec::new();
+        write_json(&mut written, &(text, raw)).unwrap();
+        let written = String::from_utf8(written).unwrap();
+        assert!(!written.contains(char::is_control), "{written:?}");
+        assert!(written.contains("\\u009b31m é\u{a0}\\u0085"), "{written}");
+        let read: (String, [String; 1]) = serde_json::from_str(&written).unwrap();
+        assert_eq!(read, (text.to_owned(), [String::from("\u{9b}31m\u{80}")]));
     }
 }

@@ -14,7 +14,7 @@ use tantivy::schema::{IndexRecordOption, Schema};
 use tantivy::{Index, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, Searcher};
 
 use super::schema::{self, Entry, Fields, SEARCH_VERSION};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::id::Digest;
 use crate::limits::{SEARCH_SEGMENT_ENTRIES, SEARCH_WRITER_BYTES};
 
@@ -155,11 +155,12 @@ impl Store {
 
     /// Adds an entry.
     pub(super) fn add(&mut self, entry: &Entry<'_>) -> Result<()> {
-        guarded(|| {
+        let added = guarded(|| {
             let document = entry.document(&self.schema, &self.fields)?;
             self.text_bytes = self.text_bytes.saturating_add(entry.said.text.len());
             self.writer()?.add_document(document).map(drop)
-        })
+        });
+        self.located(added)
     }
 
     /// Takes the entry of an event out, as far as it was added before.
@@ -184,14 +185,23 @@ impl Store {
     pub(super) fn commit(&mut self, reached: Reached) -> Result<()> {
         let payload = serde_json::to_string(&reached)
             .map_err(|error| Error::invalid(format!("search index: {error}")))?;
-        guarded(|| {
+        let committed = guarded(|| {
             let mut commit = self.writer()?.prepare_commit()?;
             commit.set_payload(&payload);
             commit.commit()?;
             self.reader.reload()
-        })?;
+        });
+        self.located(committed)?;
         self.reached = reached;
         Ok(())
+    }
+
+    /// Names the folder in an error of writing to it: its disk may be full.
+    fn located<T>(&self, written: Result<T>) -> Result<T> {
+        match &self.folder {
+            Some(folder) => written.with_context(|| folder.display().to_string()),
+            None => written,
+        }
     }
 
     /// Writes anew the parts of the index that hold entries which were taken out, and removes the

@@ -13,7 +13,7 @@ mod validate;
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::program::*;
 
@@ -445,6 +445,9 @@ fn completions_know_every_command() {
         let script = stdout(&output);
         assert_eq!(code(&output), 0);
         assert!(COMMANDS.iter().all(|command| script.contains(command)), "{shell}");
+        let document = program().args(["completions", shell, "--json"]).output().unwrap();
+        let document: Value = serde_json::from_str(&stdout(&document)).unwrap();
+        assert_eq!(document, json!({"shell": shell, "script": script}));
     }
 }
 
@@ -467,8 +470,15 @@ fn help_has_examples_of_commands_that_exist() {
 }
 
 #[test]
-fn no_command_at_all_gets_the_help() {
-    let output = program().output().unwrap();
-    assert_eq!(code(&output), 2);
-    assert!(stderr(&output).contains("Usage: sessionlog"));
+fn no_command_at_all_gets_the_help_of_what_was_named() {
+    for named in [&[][..], &["memory"], &["key"], &["--json", "memory"]] {
+        let usage = named.iter().filter(|name| !name.starts_with("--"));
+        let usage = usage.fold(String::from("Usage: sessionlog"), |usage, name| usage + " " + name);
+        for database in ["", "x"] {
+            let output = program().env("SESSIONLOG_DB", database).args(named).output().unwrap();
+            assert_eq!(code(&output), 2);
+            let help = stderr(&output);
+            assert!(help.contains(&format!("{usage} [OPTIONS] <COMMAND>")), "{help}");
+        }
+    }
 }

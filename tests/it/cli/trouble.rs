@@ -178,3 +178,15 @@ fn a_key_is_made_once_and_seals() {
     assert_eq!(code(&db.run_with(&args, user_line("Hi").as_bytes())), 0);
     assert!(db.refused(1, &["ls"]).contains("sealed"));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_printed_is_no_success() {
+    for args in [&["--help"][..], &["--version"], &["memory", "--help"], &["completions", "bash"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = program().args(args).stdout(full).output().unwrap();
+        assert_eq!(code(&output), 1, "{args:?}");
+        let words = stderr(&output);
+        assert!(words.starts_with("sessionlog: standard output: No space left"), "{words}");
+    }
+}
