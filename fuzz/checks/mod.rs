@@ -81,10 +81,13 @@ pub fn operations(bytes: &[u8]) {
     operations::run(bytes);
 }
 
-/// What is handed out is legal for both providers. It may be empty: see `Rule::NotEmpty`.
+/// What is handed out is legal for both providers, and reads as what it is. It may be empty: see
+/// `Rule::NotEmpty`.
 fn assert_sendable(messages: &[Message]) {
     let (openai, anthropic) = (to_openai(messages), to_anthropic(messages));
     assert!(openai.is_empty() || check_openai(&openai) == Ok(()), "{openai:?}");
     let is_legal = anthropic.messages.is_empty() || check_anthropic(&anthropic) == Ok(());
     assert!(is_legal, "{anthropic:?}");
+    let request = serde_json::json!({"messages": [openai, anthropic]});
+    assert!(serde_json::from_str::<serde_json::Value>(&request.to_string()).unwrap() == request);
 }
