@@ -46,7 +46,8 @@ pub const JSON_DEPTH_MAX: usize = 128;
 pub const STATE_DEPTH_MAX: usize = JSON_DEPTH_MAX - 4;
 
 /// Nesting of what a request to a model holds as somebody else's JSON: what a tool was called with,
-/// what a provider's own tool found. It lies inside larger documents, which must be read again.
+/// what a provider's own tool found. Less than [`JSON_DEPTH_MAX`], so that the request around it can
+/// be read.
 pub const PROMPT_DEPTH_MAX: usize = JSON_DEPTH_MAX - 16;
 
 /// Sessions whose tail the commit thread keeps at hand.

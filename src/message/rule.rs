@@ -46,7 +46,7 @@ rules! {
     FunctionName "function-name" "a tool's name matches ^[a-zA-Z0-9_-]{1,64}$, a speaker's ^[^\\s<|\\\\/>]{1,64}$",
     CallId "call-id" "a call has an id of the length and the characters that the provider takes",
     UniqueCallId "unique-call-id" "no two calls that the provider reads together share an id",
-    AnsweredCall "answered-call" "each call is answered directly behind its message, one that the API carries out before the user speaks",
+    AnsweredCall "answered-call" "each call is answered in the next message, one that the API carries out before the user speaks",
     AnsweringResult "answering-result" "each result answers a call of the message before it",
     ResultPlace "result-place" "results stand directly behind the message of their calls",
     CallerRole "caller-role" "only the model calls tools",

@@ -123,12 +123,17 @@ pub(super) fn is_inline(url: &str) -> bool {
 
 /// Whether it is Base64 (RFC 4648, section 4) of at least one byte, padded.
 pub(super) fn is_base64(data: &str) -> bool {
-    padded(data).is_some_and(|padded| padded.len() == data.len())
+    missing_padding(data) == Some("")
 }
 
 /// Base64 with the padding that many tools leave out and that both providers want. `None` for
-/// other text, and for a number of digits that no bytes have.
+/// other text.
 fn padded(data: &str) -> Option<String> {
+    Some(format!("{data}{}", missing_padding(data)?))
+}
+
+/// `None` for what is no Base64, or has a number of digits that no bytes have.
+fn missing_padding(data: &str) -> Option<&'static str> {
     let digits = data.trim_end_matches('=');
     let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     let padding = match digits.len() % 4 {
@@ -137,8 +142,10 @@ fn padded(data: &str) -> Option<String> {
         3 => "=",
         _ => return None,
     };
-    let given = data.len() - digits.len();
-    let is_padded = given == 0 || given == padding.len();
-    (is_padded && !digits.is_empty() && digits.bytes().all(is_digit))
-        .then(|| format!("{digits}{padding}"))
+    let missing = match data.len() - digits.len() {
+        0 => padding,
+        given if given == padding.len() => "",
+        _ => return None,
+    };
+    (!digits.is_empty() && digits.bytes().all(is_digit)).then_some(missing)
 }

@@ -63,9 +63,15 @@ pub(super) fn anthropic(prompt: &Anthropic) {
         if role == "user" && !others.is_empty() {
             assert!(searching.is_empty(), "message {at}: {searching:?} without what was found");
         }
+        let before = searching.clone();
         for block in others {
             searches(block, role, &mut searching, &mut used);
+            let is_last = at + 1 == prompt.messages.len();
+            let has_gone_on = is_last && ["text", "thinking"].contains(&&*kind(block));
+            assert!(!has_gone_on || searching.is_empty(), "{searching:?} before words");
         }
+        let is_late = |open| role == "assistant" && searching.contains(open);
+        assert!(!before.iter().any(is_late), "message {at}: {before:?} found too late");
         let calls = others.iter().filter(|block| kind(block) == "tool_use");
         called = calls.map(|call| call["id"].as_str().unwrap()).collect();
         assert!(called.is_empty() || role == "assistant");
@@ -90,9 +96,8 @@ fn searches<'a>(
         ("mcp_tool_use", Some(_)) => "mcp_tool_result",
         ("web_search_tool_result" | "mcp_tool_result", _) => {
             let call = (text("tool_use_id"), kind);
-            let at = searching.iter().position(|open| *open == call);
-            assert!(at.is_some(), "{call:?} answers nothing");
-            at.map(|at| searching.remove(at));
+            assert!(searching.contains(&call), "{call:?} answers nothing");
+            searching.retain(|open| *open != call);
             return;
         }
         _ => {

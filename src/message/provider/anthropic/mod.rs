@@ -4,7 +4,6 @@ mod block;
 mod conversation;
 mod rules;
 mod served;
-mod shape;
 
 use std::collections::BTreeMap;
 

@@ -4,42 +4,85 @@
 
 use serde_json::{Map, Value};
 
-use super::super::is_word_char;
 use super::super::members::{inner, not_empty, object, only, string};
-use super::block::is_blank;
-use super::shape::check_plain_block;
+use super::block::{is_blank, kind_of};
+use super::rules::{check_plain_block, is_call_id};
 use crate::message::rule::{Broken, Rule};
 
 const CALL: &str = "server_tool_use";
 /// A call of a tool on another server, which the API was told of.
 const MCP_CALL: &str = "mcp_tool_use";
+/// Runs code of the model's.
+const CODE: &str = "code_execution";
 const MCP_RESULT: &str = "mcp_tool_result";
 const WEB_SEARCH_RESULT: &str = "web_search_tool_result";
 
-/// Each tool that a [`CALL`] may name, the type of its results, and of what these hold where
-/// nothing failed.
-const TOOLS: [(&str, &str, &[&str]); 8] = [
-    ("web_search", WEB_SEARCH_RESULT, &[]),
-    ("web_fetch", "web_fetch_tool_result", &["web_fetch_result"]),
-    (
-        "code_execution",
-        "code_execution_tool_result",
-        &["code_execution_result", "encrypted_code_execution_result"],
-    ),
-    ("bash_code_execution", "bash_code_execution_tool_result", &["bash_code_execution_result"]),
-    (
-        "text_editor_code_execution",
-        "text_editor_code_execution_tool_result",
-        &[
-            "text_editor_code_execution_view_result",
-            "text_editor_code_execution_create_result",
-            "text_editor_code_execution_str_replace_result",
+/// A tool that a [`CALL`] may name.
+struct Tool {
+    name: &'static str,
+    /// The type of its results.
+    result: &'static str,
+    /// What these hold where nothing failed: the type, and what it must have.
+    holds: &'static [(&'static str, &'static [&'static str])],
+}
+
+const TOOLS: [Tool; 8] = [
+    // A list of pages.
+    Tool { name: "web_search", result: WEB_SEARCH_RESULT, holds: &[] },
+    Tool {
+        name: "web_fetch",
+        result: "web_fetch_tool_result",
+        holds: &[("web_fetch_result", &["url", "content"])],
+    },
+    Tool {
+        name: CODE,
+        result: "code_execution_tool_result",
+        holds: &[
+            ("code_execution_result", &["stdout", "stderr", "return_code", "content"]),
+            (
+                "encrypted_code_execution_result",
+                &["encrypted_stdout", "stderr", "return_code", "content"],
+            ),
         ],
-    ),
-    ("tool_search_tool_regex", "tool_search_tool_result", &["tool_search_tool_search_result"]),
-    ("tool_search_tool_bm25", "tool_search_tool_result", &["tool_search_tool_search_result"]),
-    ("advisor", "advisor_tool_result", &["advisor_result", "advisor_redacted_result"]),
+    },
+    Tool {
+        name: "bash_code_execution",
+        result: "bash_code_execution_tool_result",
+        holds: &[("bash_code_execution_result", &["stdout", "stderr", "return_code", "content"])],
+    },
+    Tool {
+        name: "text_editor_code_execution",
+        result: "text_editor_code_execution_tool_result",
+        holds: &[
+            ("text_editor_code_execution_view_result", &["file_type", "content"]),
+            ("text_editor_code_execution_create_result", &["is_file_update"]),
+            ("text_editor_code_execution_str_replace_result", &[]),
+        ],
+    },
+    Tool { name: "tool_search_tool_regex", result: TOOL_SEARCH_RESULT, holds: TOOLS_FOUND },
+    Tool { name: "tool_search_tool_bm25", result: TOOL_SEARCH_RESULT, holds: TOOLS_FOUND },
+    Tool {
+        name: "advisor",
+        result: "advisor_tool_result",
+        holds: &[
+            ("advisor_result", &["text"]),
+            ("advisor_redacted_result", &["encrypted_content"]),
+        ],
+    },
 ];
+
+const TOOL_SEARCH_RESULT: &str = "tool_search_tool_result";
+const TOOLS_FOUND: &[(&str, &[&str])] = &[("tool_search_tool_search_result", &["tool_references"])];
+
+/// Whether a call runs code, which may call the user's tools.
+pub(super) fn is_code(call: &Value) -> bool {
+    kind_of(call) == CALL && call.get("name").is_some_and(|name| name == CODE)
+}
+
+/// Whether a block of the model's is a call or a result, whoever carries it out.
+pub(super) fn is_of_tools(kind: &str) -> bool {
+    kind == "tool_use" || is_call(kind) || is_result(kind)
+}
 
 pub(super) fn is_call(kind: &str) -> bool {
     kind == CALL || kind == MCP_CALL
@@ -55,27 +98,34 @@ pub(super) fn result_of(call: &Map<String, Value>) -> Option<&'static str> {
     if text("type") == Some(MCP_CALL) {
         return Some(MCP_RESULT);
     }
-    let tool = TOOLS.iter().find(|(name, ..)| text("name") == Some(name));
-    tool.map(|(_, result, _)| *result)
+    TOOLS.iter().find(|tool| text("name") == Some(tool.name)).map(|tool| tool.result)
 }
 
 /// The call as the API takes it back; `None` for one that it would not take.
 pub(super) fn call(part: &Map<String, Value>) -> Option<Map<String, Value>> {
-    let block = of_members(part, &["type", "id", "name", "input", "server_name"]);
+    let mut block = of_members(part, &["type", "id", "name", "input", "server_name"]);
+    if !is_mcp(&block) {
+        block.remove("server_name");
+    }
     check_call(&block).is_ok().then_some(block)
 }
 
 /// The result as the API takes it back; `None` for one that it would not take.
 pub(super) fn result(part: &Map<String, Value>) -> Option<Map<String, Value>> {
     let mut block = of_members(part, &["type", "tool_use_id", "content", "is_error"]);
-    if block.get("type").is_none_or(|kind| kind != MCP_RESULT) {
+    if !is_mcp(&block) {
         block.remove("is_error");
     } else if let Some(Value::Array(blocks)) = block.get_mut("content") {
         // Another server's tool may say nothing, and text without a word is refused.
-        let text = |block: &Value| block.get("text").and_then(Value::as_str).map(str::to_owned);
-        blocks.retain(|block| text(block).is_none_or(|text| !is_blank(&text)));
+        blocks.retain(|block| {
+            block.get("text").and_then(Value::as_str).is_none_or(|text| !is_blank(text))
+        });
     }
     check_result(&block).is_ok().then_some(block)
+}
+
+fn is_mcp(block: &Map<String, Value>) -> bool {
+    block.get("type").is_some_and(|kind| kind == MCP_CALL || kind == MCP_RESULT)
 }
 
 fn of_members(part: &Map<String, Value>, names: &[&str]) -> Map<String, Value> {
@@ -113,7 +163,7 @@ pub(super) fn check_result(result: &Map<String, Value>) -> Result<(), Broken> {
         }
         return check_mcp_content(result.get("content"));
     }
-    let Some((_, _, holds)) = TOOLS.iter().find(|(_, result, _)| *result == kind) else {
+    let Some(tool) = TOOLS.iter().find(|tool| tool.result == kind) else {
         let detail = format!("a block of type {kind:?} has no place here");
         return Err(Rule::KnownPart.broken(detail));
     };
@@ -128,16 +178,18 @@ pub(super) fn check_result(result: &Map<String, Value>) -> Result<(), Broken> {
     if held == format!("{kind}_error") {
         return not_empty(content, "error_code");
     }
-    if holds.contains(&held) {
-        return Ok(());
+    let Some((_, members)) = tool.holds.iter().find(|(kind, _)| *kind == held) else {
+        return Err(Rule::Content.broken(format!("a {kind} holds no {held:?}")));
+    };
+    match members.iter().find(|name| content.get(**name).is_none_or(Value::is_null)) {
+        Some(missing) => Err(Rule::Shape.broken(format!("a {held} without {missing}"))),
+        None => Ok(()),
     }
-    Err(Rule::Content.broken(format!("a {kind} holds no {held:?}")))
 }
 
 fn check_id(id: &str, is_mcp: bool) -> Result<(), Broken> {
     let own = if is_mcp { Some(id) } else { id.strip_prefix("srvtoolu_") };
-    let is_taken = |c: char| is_word_char(c) && (is_mcp || c != '-');
-    if own.is_some_and(|own| !own.is_empty() && own.chars().all(is_taken)) {
+    if own.is_some_and(|own| is_call_id(own) && (is_mcp || !own.contains('-'))) {
         return Ok(());
     }
     let pattern = if is_mcp { "^[a-zA-Z0-9_-]+$" } else { "^srvtoolu_[a-zA-Z0-9_]+$" };

@@ -168,6 +168,29 @@ fn every_message_that_breaks_a_rule_is_found_and_nothing_is_blamed_for_another()
 }
 
 #[test]
+fn results_are_not_blamed_for_what_is_wrong_with_their_call() {
+    let user = json!({"role": "user", "content": "Hi"});
+    let call = json!({"type": "tool_use", "id": "t", "name": "look", "input": {}});
+    let result = json!({"type": "tool_result", "tool_use_id": "t"});
+    for (name, value, rule) in [
+        ("zzz", json!(1), Rule::UnknownMember),
+        ("name", json!("a b"), Rule::FunctionName),
+        ("input", json!([]), Rule::Shape),
+    ] {
+        let mut call = call.clone();
+        call[name] = value;
+        let messages = vec![
+            user.clone(),
+            json!({"role": "assistant", "content": [call]}),
+            json!({"role": "user", "content": [result]}),
+        ];
+        let found = validate_anthropic(&Anthropic { system: None, messages });
+        let found: Vec<_> = found.iter().map(|found| (found.place, found.rule)).collect();
+        assert_eq!(found, [(Place::Message(1), rule)]);
+    }
+}
+
+#[test]
 fn every_rule_has_a_prompt_that_breaks_it() {
     let says = |role: &str, content: Value| json!({"role": role, "content": content});
     let call = |id: &str| json!({"type": "tool_use", "id": id, "name": "look", "input": {}});

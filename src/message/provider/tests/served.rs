@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::json::Json;
 use crate::message::legal::tests::any_messages;
 use crate::message::{
-    Anthropic, Content, Message, Part, Role, Rule, check_anthropic, left_out_of_anthropic,
-    legalize, to_anthropic,
+    Anthropic, Content, LEFT_OUT_IN_FRONT, Message, Part, Role, Rule, check_anthropic,
+    left_out_of_anthropic, legalize, to_anthropic,
 };
 
 fn says(role: Role, blocks: &[Value]) -> Message {
@@ -65,6 +65,11 @@ fn a_call_that_was_never_answered_is_left_out_when_the_user_goes_on_and_stays_at
     assert_eq!(left_out, counted("server_tool_use", 1));
     let (all, left_out) = sent(&[hi.clone(), cut]);
     assert_eq!((&all[1][1], left_out), (&search(1), Vec::new()));
+    // The model went on without.
+    let passed = said(&[search(1), text("I know it."), search(2)]);
+    let (all, left_out) = sent(&[hi.clone(), passed]);
+    assert_eq!(all[1], json!([text("I know it."), search(2)]));
+    assert_eq!(left_out, counted("server_tool_use", 1));
     // Nothing else was said: the user's words are one message then.
     let (all, _) = sent(&[hi, said(&[search(1)]), Message::user("Go on.")]);
     assert_eq!(all, [json!([text("Hi"), text("Go on.")])]);
@@ -109,6 +114,39 @@ fn a_search_beside_a_call_of_the_users_is_answered_when_the_results_are_back() {
     let (_, left_out) = sent(&late);
     let both = [counted("server_tool_use", 1), counted("web_search_tool_result", 1)].concat();
     assert_eq!(left_out, both);
+    // A thought alone is no turn of the model's.
+    let thought = json!({"type": "thinking", "thinking": "hm", "signature": "s"});
+    let (all, left_out) = sent(&[&mixed[..3], &[said(&[thought])]].concat());
+    assert_eq!((all.len(), &all[1][0], left_out), (3, &search(1), counted("thinking", 1)));
+}
+
+#[test]
+fn code_that_may_have_called_the_users_tools_is_not_run_again() {
+    let code = json!({"type": "server_tool_use", "id": "srvtoolu_1", "name": "code_execution",
+        "input": {"code": "look()"}});
+    let error = json!({"type": "code_execution_tool_result_error", "error_code": "unavailable"});
+    let ran = json!({"type": "code_execution_tool_result", "tool_use_id": "srvtoolu_1",
+        "content": error});
+    let turn = [
+        Message::user("Hi"),
+        said(std::slice::from_ref(&code)).with_call("t", "look", "{}"),
+        Message::tool("t", "Seen."),
+        said(&[ran.clone(), text("There.")]),
+    ];
+    let (all, left_out) = sent(&turn);
+    assert_eq!((&all[1][0]["type"], &all[3]), (&json!("tool_use"), &json!([text("There.")])));
+    assert_eq!(left_out.len(), 2);
+    let (all, left_out) = sent(&turn[..3]);
+    assert_eq!((&all[1][0]["type"], left_out.len()), (&json!("tool_use"), 1));
+    // Within one turn it called none.
+    let (all, _) = sent(&[Message::user("Hi"), said(&[code, ran])]);
+    assert_eq!(all[1].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn what_the_model_searched_in_front_of_the_user_is_counted_as_a_message() {
+    let (all, left_out) = sent(&[said(&[search(1), found(1)]), Message::user("Hi")]);
+    assert_eq!((all.len(), left_out), (1, counted(LEFT_OUT_IN_FRONT, 1)));
 }
 
 #[test]
@@ -136,6 +174,7 @@ fn calls_and_results_that_do_not_fit_each_other_are_left_out() {
         [search(1), with(found(1), "content", json!("found"))],
         [search(1), with(found(1), "content", json!([page]))],
         [search(1), with(found(1), "content", json!({"type": "web_fetch_tool_result_error"}))],
+        [search(1), with(found(1), "content", json!({"type": "web_search_tool_result_error"}))],
         [search(1), json!({"type": "mcp_tool_result", "tool_use_id": "srvtoolu_1"})],
         [with(remote("m"), "server_name", Value::Null), remote_result("m")],
         [remote("m"), with(remote_result("m"), "content", json!([page]))],
@@ -163,6 +202,24 @@ fn one_id_has_one_call_and_one_result() {
     assert_eq!(all[3][0]["id"], "srvtoolu_1-2");
     let gone = [counted("server_tool_use", 2), counted("web_search_tool_result", 3)].concat();
     assert_eq!(left_out, gone);
+    // One that never had a result leaves its id to another.
+    let again = [
+        Message::user("Hi"),
+        said(&[search(1)]),
+        Message::user("Again."),
+        said(&[search(1), found(1), text("There.")]),
+    ];
+    let (all, left_out) = sent(&again);
+    assert_eq!(all[1], json!([search(1), found(1), text("There.")]));
+    assert_eq!(left_out, counted("server_tool_use", 1));
+    let taken = [
+        Message::user("Hi"),
+        Message::assistant("").with_call("m", "look", "{}"),
+        Message::tool("m", "Seen."),
+        said(&[remote("m"), remote_result("m"), text("There.")]),
+    ];
+    let (all, left_out) = sent(&taken);
+    assert_eq!((&all[3], left_out.len()), (&json!([text("There.")]), 2));
 }
 
 #[test]
@@ -176,8 +233,18 @@ fn what_the_api_found_goes_back_as_it_came_without_what_it_does_not_take() {
             "url": "https://x", "title": "X", "encrypted_content": "E", "page_age": null}]),
         ),
         ("web_search", "web_search_tool_result", error("web_search_tool_result")),
-        ("web_fetch", "web_fetch_tool_result", json!({"type": "web_fetch_result"})),
-        ("code_execution", "code_execution_tool_result", json!({"type": "code_execution_result"})),
+        (
+            "web_fetch",
+            "web_fetch_tool_result",
+            json!({"type": "web_fetch_result",
+            "url": "https://x", "content": {"type": "document"}}),
+        ),
+        (
+            "code_execution",
+            "code_execution_tool_result",
+            json!({"type": "code_execution_result",
+            "stdout": "", "stderr": "", "return_code": 0, "content": []}),
+        ),
         (
             "bash_code_execution",
             "bash_code_execution_tool_result",
@@ -186,12 +253,12 @@ fn what_the_api_found_goes_back_as_it_came_without_what_it_does_not_take() {
         (
             "text_editor_code_execution",
             "text_editor_code_execution_tool_result",
-            json!({"type": "text_editor_code_execution_create_result"}),
+            json!({"type": "text_editor_code_execution_create_result", "is_file_update": false}),
         ),
         (
             "tool_search_tool_bm25",
             "tool_search_tool_result",
-            json!({"type": "tool_search_tool_search_result"}),
+            json!({"type": "tool_search_tool_search_result", "tool_references": []}),
         ),
         ("advisor", "advisor_tool_result", json!({"type": "advisor_result", "text": "Do."})),
     ] {
@@ -200,11 +267,12 @@ fn what_the_api_found_goes_back_as_it_came_without_what_it_does_not_take() {
         let result = json!({"type": kind, "tool_use_id": "srvtoolu_a", "content": content});
         let (mut noted, mut marked) = (call.clone(), result.clone());
         noted["server_name"] = Value::Null;
+        noted["caller"] = json!({"type": "direct"});
         marked["cache_control"] = json!({"type": "ephemeral"});
         let (all, left_out) = sent(&[Message::user("Hi"), said(&[call.clone(), marked])]);
         assert_eq!((&all[1], left_out), (&json!([call, result]), Vec::new()));
-        let (all, _) = sent(&[Message::user("Hi"), said(&[noted, result])]);
-        assert_eq!(all.len(), 1, "{name} on no other server");
+        let (all, left_out) = sent(&[Message::user("Hi"), said(&[noted, result.clone()])]);
+        assert_eq!((&all[1], left_out), (&json!([call, result]), Vec::new()));
     }
     let empty = json!({"type": "mcp_tool_result", "tool_use_id": "m", "content": [text(" ")]});
     let (all, _) = sent(&[Message::user("Hi"), said(&[remote("m"), empty])]);
@@ -251,6 +319,7 @@ fn prompts_that_break_a_rule_of_the_apis_own_tools_are_named() {
     told["content"] = "found".into();
     for (messages, place, rule) in [
         (json!([user, says(json!([search(1)])), user]), "message 2", Rule::AnsweredCall),
+        (json!([user, says(json!([search(1), text("Hm.")]))]), "message 1", Rule::AnsweredCall),
         (json!([user, says(json!([search(1), asks])), more]), "message 2", Rule::AnsweredCall),
         (json!([user, says(json!([search(1), search(1)]))]), "message 1", Rule::UniqueCallId),
         (

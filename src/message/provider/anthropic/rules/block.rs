@@ -1,9 +1,9 @@
-//! The rules of one block by itself, whoever says it.
+//! The rules of one block by itself.
 
 use serde_json::{Map, Value};
 
-use super::super::image::{MEDIA_TYPES, is_base64};
-use super::super::members::{inner, maybe_text, not_empty, object, only, string};
+use super::super::super::image::{MEDIA_TYPES, is_base64};
+use super::super::super::members::{inner, maybe_text, not_empty, object, only, string};
 use crate::message::rule::{Broken, Rule};
 use crate::message::{MediaForm, MediaRef};
 
@@ -18,7 +18,7 @@ pub(super) fn check_text_block(block: &Map<String, Value>) -> Result<(), Broken>
 }
 
 /// A block of a list that may hold nothing but text.
-pub(super) fn check_plain_block(block: &Value, what: &str) -> Result<(), Broken> {
+pub(in super::super) fn check_plain_block(block: &Value, what: &str) -> Result<(), Broken> {
     let block = object(block, what)?;
     let kind = string(block, "type")?;
     if kind != "text" {

@@ -4,12 +4,16 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
+mod block;
+
+pub(super) use self::block::check_plain_block;
+use self::block::{
+    check_document, check_image, check_result_block, check_search_result, check_text,
+    check_text_block,
+};
 use super::super::members::{inner, not_empty, object, only, string};
 use super::super::{is_function_name, is_word_char};
-use super::shape::{
-    check_document, check_image, check_plain_block, check_result_block, check_search_result,
-    check_text, check_text_block,
-};
+use super::block::{id_of, is_of_results, is_thinking, kind_of};
 use super::{Anthropic, served};
 use crate::message::rule::{Broken, Place, Rule, Violation};
 
@@ -117,10 +121,12 @@ impl<'a> Rules<'a> {
             }
         };
         if !self.is_user {
-            return said.and(check_ending(content, is_last));
+            let paused = if is_last { self.check_paused(content) } else { Ok(()) };
+            return said.and(check_ending(content, is_last)).and(paused);
         }
         let answered = self.all_answered();
-        let served = if is_of_results(content) { Ok(()) } else { self.all_served() };
+        let is_going_on = content.and_then(Value::as_array).is_some_and(|it| is_of_results(it));
+        let served = if is_going_on { Ok(()) } else { self.all_served() };
         said.and(answered).and(served)
     }
 
@@ -159,16 +165,14 @@ impl<'a> Rules<'a> {
     }
 
     fn check_call(&mut self, block: &'a Map<String, Value>) -> Result<(), Broken> {
-        only(block, &["type", "id", "name", "input", "caller", "cache_control"])?;
+        // Its id first: whatever is wrong with it, its result answers it.
         let id = string(block, "id")?;
+        self.unanswered.insert(id);
+        self.use_id(id)?;
+        only(block, &["type", "id", "name", "input", "caller", "toolset_name", "cache_control"])?;
         if !is_call_id(id) {
             let detail = format!("the call id {id:?} does not match ^[a-zA-Z0-9_-]+$");
             return Err(Rule::CallId.broken(detail));
-        }
-        self.unanswered.insert(id);
-        if !self.used.insert(id) {
-            let detail = format!("the call id {id:?} was used before");
-            return Err(Rule::UniqueCallId.broken(detail));
         }
         let name = string(block, "name")?;
         if !is_function_name(name) {
@@ -178,14 +182,18 @@ impl<'a> Rules<'a> {
         inner(block, "input").map(|_| ())
     }
 
+    fn use_id(&mut self, id: &'a str) -> Result<(), Broken> {
+        if self.used.insert(id) {
+            return Ok(());
+        }
+        Err(Rule::UniqueCallId.broken(format!("the call id {id:?} was used before")))
+    }
+
     /// A call that the API carries out itself.
     fn check_served_call(&mut self, block: &'a Map<String, Value>) -> Result<(), Broken> {
         let id = string(block, "id")?;
         self.served.insert(id, served::result_of(block));
-        if !self.used.insert(id) {
-            let detail = format!("the call id {id:?} was used before");
-            return Err(Rule::UniqueCallId.broken(detail));
-        }
+        self.use_id(id)?;
         served::check_call(block)
     }
 
@@ -203,7 +211,10 @@ impl<'a> Rules<'a> {
     }
 
     fn check_result(&mut self, block: &'a Map<String, Value>) -> Result<(), Broken> {
-        only(block, &["type", "tool_use_id", "content", "is_error", "cache_control"])?;
+        only(
+            block,
+            &["type", "tool_use_id", "content", "is_error", "toolset_name", "cache_control"],
+        )?;
         let id = string(block, "tool_use_id")?;
         if !self.unanswered.remove(id) {
             let detail =
@@ -228,6 +239,21 @@ impl<'a> Rules<'a> {
         }
     }
 
+    /// The model may go on with calls of the API's own that end its last message, and with none
+    /// that it has gone on without.
+    fn check_paused(&self, content: Option<&Value>) -> Result<(), Broken> {
+        let blocks = content.and_then(Value::as_array).into_iter().flatten().rev();
+        let before = blocks.skip_while(|block| served::is_of_tools(kind_of(block)));
+        let ids = before.filter(|block| served::is_call(kind_of(block))).map(id_of);
+        match ids.filter(|id| self.served.contains_key(id)).last() {
+            None => Ok(()),
+            Some(id) => {
+                let detail = format!("the call {id:?} of the API's own has no result before words");
+                Err(Rule::AnsweredCall.broken(detail))
+            }
+        }
+    }
+
     /// Says which call of the API's own has no result, once.
     fn all_served(&mut self) -> Result<(), Broken> {
         let Some(id) = self.served.keys().min() else { return Ok(()) };
@@ -247,19 +273,10 @@ impl<'a> Rules<'a> {
     }
 }
 
-/// Whether a content is results and nothing else, so that the model goes on where it was and the
-/// API with it.
-fn is_of_results(content: Option<&Value>) -> bool {
-    let blocks = content.and_then(Value::as_array);
-    let is_result = |block: &Value| block.get("type").is_some_and(|kind| kind == "tool_result");
-    blocks.is_some_and(|blocks| blocks.iter().all(is_result))
-}
-
 /// How the model's message may end: in no thought and, if nothing follows, in no whitespace.
 fn check_ending(content: Option<&Value>, is_last: bool) -> Result<(), Broken> {
     let last_block = content.and_then(Value::as_array).and_then(|blocks| blocks.last());
-    let kind = last_block.and_then(|block| block.get("type")?.as_str());
-    if matches!(kind, Some("thinking" | "redacted_thinking")) {
+    if last_block.is_some_and(is_thinking) {
         return Err(Rule::Ending.broken("ends in a thought"));
     }
     let text = match last_block {
