@@ -153,9 +153,10 @@ Examples:
     /// Show the context of the next model call, or what was recorded of an earlier one
     #[command(after_help = "\
 The history, as `history` chooses it, behind one system message: the session's, then instructions,
-summary, memories and state. With a budget it is cut from the oldest, and can still be sent. With --run it is
-what that run's model saw, made again from the manifest that was recorded, and whether it is the
-same to the byte.
+summary, memories and state. With a budget it is cut from the oldest, and can still be sent:
+where not even the last turn fits, the last words of the person stay. With --run it is what that
+run's model saw, made again from the manifest that was recorded, and whether it is the same to the
+byte.
 
 Examples:
   sessionlog context chat-1

@@ -106,7 +106,12 @@ fn write_context(context: &Context, out: &mut Output) -> Result<()> {
     let tokens = context.token_parts();
     let by = &context.manifest().counter;
     let total = text::count(tokens.total(), "token");
-    write_note(&format!("{total} by {by}: {}", parts_of(tokens)), out)
+    // The parts are those of OpenAI's format.
+    let openai = match tokens.openai {
+        openai if openai == tokens.total() => String::new(),
+        openai => format!(", {} in openai's format", text::grouped(openai)),
+    };
+    write_note(&format!("{total} by {by}{openai}: {}", parts_of(tokens)), out)
 }
 
 /// What is said of parts that a provider is not given.

@@ -167,7 +167,7 @@ impl TemporaryDir {
         let path = std::env::temp_dir().join(format!("sessionlog-demo-{}", EventId::generate()));
         match fs::create_dir(&path) {
             Ok(()) => Ok(Self(path)),
-            Err(error) => Err(Failure::words(format!("{}: {error}", path.display()))),
+            Err(error) => Err(Failure::io(path.display(), &error)),
         }
     }
 }

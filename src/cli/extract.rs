@@ -5,7 +5,8 @@ use std::io::Write;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sessionlog::{
-    Access, Cancel, Engine, MemoryInput, MemoryManager, MemoryUpdate, Metrics, ModelOutage, Session,
+    Access, Cancel, Engine, Error, MemoryInput, MemoryManager, MemoryUpdate, Metrics, ModelOutage,
+    Session,
 };
 
 use super::args::MemoryExtractArgs;
@@ -65,7 +66,7 @@ pub(super) fn run(engine: &Engine, args: &MemoryExtractArgs, out: &mut Output) -
     }
     bar.finish_and_clear();
     let not_done = inputs.len() - done.len();
-    let outcome = report(&done, not_done, has_more, out)?;
+    let outcome = report(&done, not_done, has_more, ended.as_ref(), out)?;
     match ended {
         Some(error) => Err(Failure::ended("message", done.len(), not_done, error)),
         None => Ok(outcome),
@@ -143,7 +144,13 @@ impl Done {
     }
 }
 
-fn report(done: &[Done], not_done: usize, has_more: bool, out: &mut Output) -> Result<Outcome> {
+fn report(
+    done: &[Done],
+    not_done: usize,
+    has_more: bool,
+    ended: Option<&Error>,
+    out: &mut Output,
+) -> Result<Outcome> {
     let failed = done.iter().filter(|one| one.error.is_some()).count();
     let mut spent = Metrics::default();
     for one in done {
@@ -153,7 +160,7 @@ fn report(done: &[Done], not_done: usize, has_more: bool, out: &mut Output) -> R
     if out.is_json() {
         out.json(&json!({
             "messages": done, "failed": failed, "not_done": not_done, "has_more": has_more,
-            "metrics": spent,
+            "error": ended.map(ToString::to_string), "metrics": spent,
         }))?;
         return Ok(outcome);
     }

@@ -1,6 +1,7 @@
 //! How a command ends.
 
 use std::error::Error as _;
+use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
@@ -56,9 +57,23 @@ impl Failure {
         Self::At(format!("{done} done, {} not done", text::grouped(not_done as u64)), error)
     }
 
+    /// A file, or standard input, that cannot be read or written.
+    pub(super) fn io(place: impl fmt::Display, error: &io::Error) -> Self {
+        Self::Words(format!("{place}: {}", io_words(error)))
+    }
+
     pub(super) fn words(words: impl Into<String>) -> Self {
         Self::Words(words.into())
     }
+}
+
+/// The operating system's words without its number.
+fn io_words(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::NotFound {
+        return String::from("no such file or folder");
+    }
+    let words = error.to_string();
+    words.split_once(" (os error ").map_or(words.clone(), |(words, _)| words.to_lowercase())
 }
 
 /// How to go on after a refusal.
@@ -91,15 +106,15 @@ fn opening_hint(error: &Error) -> &'static str {
     }
 }
 
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Engine(error) => write!(f, "{error}{}", hint(error)),
             Self::Opening(error) => write!(f, "{error}{}", opening_hint(error)),
             Self::Unknown(error, near) if near.is_empty() => write!(f, "{error}"),
             Self::Unknown(error, near) => write!(f, "{error}: is it {}?", near.join(" or ")),
             Self::At(place, error) => write!(f, "{place}: {error}"),
-            Self::Output(error) => write!(f, "standard output: {error}"),
+            Self::Output(error) => write!(f, "standard output: {}", io_words(error)),
             Self::Words(words) => f.write_str(words),
         }
     }

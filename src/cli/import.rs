@@ -87,13 +87,8 @@ fn outcome(report: &ImportReport) -> Result<Outcome> {
 }
 
 pub(super) fn check_path(path: &Path) -> Result<()> {
-    match fs::metadata(path) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(Failure::words(format!("{}: no such file or folder", path.display())))
-        }
-        Err(error) => Err(Failure::words(format!("{}: {error}", path.display()))),
-    }
+    let found = fs::metadata(path).map(drop);
+    found.map_err(|error| Failure::io(path.display(), &error))
 }
 
 /// The bytes of a file that is read as a whole. One that is too large is cut where the importer
@@ -102,14 +97,14 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = fs::File::open(path)
         .and_then(|file| file.take(TRANSCRIPT_BYTES_MAX + 1).read_to_end(&mut bytes));
-    read.map_err(|error| Failure::words(format!("{}: {error}", path.display())))?;
+    read.map_err(|error| Failure::io(path.display(), &error))?;
     Ok(bytes)
 }
 
 pub(super) fn read_stdin() -> Result<Vec<u8>> {
     let mut input = Vec::new();
     let read = io::stdin().lock().read_to_end(&mut input);
-    read.map_err(|error| Failure::words(format!("standard input: {error}")))?;
+    read.map_err(|error| Failure::io("standard input", &error))?;
     if input.trim_ascii().is_empty() {
         return Err(Failure::words("standard input is empty"));
     }

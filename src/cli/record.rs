@@ -247,7 +247,7 @@ fn next_line(input: &mut impl BufRead, bytes: &mut Vec<u8>) -> Result<Line> {
         }
         input.skip_until(b'\n').map(|_| Line::TooLong)
     };
-    read().map_err(|error: io::Error| Failure::words(format!("standard input: {error}")))
+    read().map_err(|error: io::Error| Failure::io("standard input", &error))
 }
 
 /// Prints each message's seq, in order, once it is durable. Nothing is held back while there is

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use sessionlog::{Access, Engine, Metrics, Model, Naming};
+use sessionlog::{Access, Engine, Error, Metrics, Model, Naming};
 
 use super::args::{Global, RenameArgs};
 use super::failure::{Failure, Outcome, Result};
@@ -104,7 +104,8 @@ fn all(
     bar.finish_and_clear();
     outcomes.sort_by(|(one, _), (other, _)| one.cmp(other));
     let not_done = count - outcomes.len();
-    let failed = report(&outcomes, not_done, out)?;
+    let error = ended.as_ref().err();
+    let failed = report(&outcomes, not_done, error, out)?;
     match ended {
         Err(error) => Err(Failure::ended("session", outcomes.len(), not_done, error)),
         Ok(()) if failed > 0 => Ok(Outcome::Troubled),
@@ -116,6 +117,7 @@ fn all(
 fn report(
     outcomes: &[(String, sessionlog::Result<Naming>)],
     not_done: usize,
+    ended: Option<&Error>,
     out: &mut Output,
 ) -> Result<usize> {
     let failed = outcomes.iter().filter(|(_, outcome)| outcome.is_err()).count();
@@ -135,7 +137,8 @@ fn report(
         });
         let sessions: Vec<Value> = sessions.collect();
         out.json(&json!({
-            "sessions": sessions, "failed": failed, "not_done": not_done, "metrics": spent,
+            "sessions": sessions, "failed": failed, "not_done": not_done,
+            "error": ended.map(ToString::to_string), "metrics": spent,
         }))?;
         return Ok(failed);
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::json;
-use sessionlog::{Engine, Metrics, ModelOutage, Session, Summary, SummaryPlan, limits};
+use sessionlog::{Engine, Error, Metrics, ModelOutage, Session, Summary, SummaryPlan, limits};
 
 use super::args::{Global, SummarizeArgs};
 use super::compact::without_repeats;
@@ -245,7 +245,7 @@ fn write(
     }
     bar.finish_and_clear();
     let not_done = ids.len() - done.len();
-    let outcome = report(&done, not_done, out)?;
+    let outcome = report(&done, not_done, ended.as_ref(), out)?;
     match ended {
         Some(error) => Err(Failure::ended("session", done.len(), not_done, error)),
         None => Ok(outcome),
@@ -257,14 +257,19 @@ fn read_prompt(path: &Path) -> Result<String> {
     let mut text = String::new();
     let read = File::open(path)
         .and_then(|file| file.take(limits::PROMPT_BYTES_MAX as u64 + 1).read_to_string(&mut text));
-    read.map_err(|error| Failure::words(format!("{}: {error}", path.display())))?;
+    read.map_err(|error| Failure::io(path.display(), &error))?;
     if text.trim().is_empty() {
         return Err(Failure::words(format!("{}: an empty prompt", path.display())));
     }
     Ok(text)
 }
 
-fn report(done: &[Done], not_done: usize, out: &mut Output) -> Result<Outcome> {
+fn report(
+    done: &[Done],
+    not_done: usize,
+    ended: Option<&Error>,
+    out: &mut Output,
+) -> Result<Outcome> {
     let mut total = Total { not_done, ..Total::default() };
     for one in done {
         match one.outcome {
@@ -276,7 +281,8 @@ fn report(done: &[Done], not_done: usize, out: &mut Output) -> Result<Outcome> {
     }
     let outcome = if total.failed > 0 { Outcome::Troubled } else { Outcome::Fine };
     if out.is_json() {
-        out.json(&json!({ "sessions": done, "total": total }))?;
+        let error = ended.map(ToString::to_string);
+        out.json(&json!({ "sessions": done, "total": total, "error": error }))?;
         return Ok(outcome);
     }
     for one in done {

@@ -36,13 +36,19 @@ pub(super) fn run(args: &ValidateArgs, out: &mut Output) -> Result<Outcome> {
     } else if args.repair {
         report.write_repaired(args, out)?;
     } else {
-        report.write(out)?;
+        report.write(args, out)?;
     }
     out.flush()?;
     let is_whole = report.skipped.is_empty() && !report.found.is_empty();
     let is_legal = if args.repair { report.is_mended(args) } else { report.violations() == 0 };
     let is_fine = is_whole && is_legal;
     Ok(if is_fine { Outcome::Fine } else { Outcome::Troubled })
+}
+
+/// Says something of a conversation, which may be called what its file is.
+fn complain(file: &str, found: &Validated, words: &str) {
+    let place = if file == found.session_id { "" } else { &format!("{}: ", found.session_id) };
+    super::complain(&format!("{file}: {place}{words}"));
 }
 
 fn is_stdin(path: &Path) -> bool {
@@ -94,7 +100,7 @@ impl Report {
         json!({ "ok": ok, "conversations": conversations, "skipped": self.skipped })
     }
 
-    fn write(&self, out: &mut Output) -> Result<()> {
+    fn write(&self, args: &ValidateArgs, out: &mut Output) -> Result<()> {
         let broken = self.found.iter().filter(|(_, found)| !found.violations.is_empty());
         for (file, found) in broken {
             let messages = text::count(found.messages as u64, "message");
@@ -116,7 +122,12 @@ impl Report {
             0 => writeln!(out, "{GOOD}legal to send{GOOD:#}: {conversations}")?,
             count => {
                 let count = text::count(count as u64, "violation");
-                writeln!(out, "{BAD}{count}{BAD:#} in {conversations}; --repair mends them")?;
+                let hint = match (self.is_mended(args), self.violations()) {
+                    (true, 1) => "--repair mends it",
+                    (true, _) => "--repair mends them",
+                    (false, _) => "--repair mends what can be mended",
+                };
+                writeln!(out, "{BAD}{count}{BAD:#} in {conversations}; {hint}")?;
             }
         }
         Ok(())
@@ -128,15 +139,14 @@ impl Report {
             let mended = Mended::of(found, args);
             out.json(&mended.request)?;
             for repair in &found.repairs {
-                super::complain(&format!("{file}: {}: {repair}", found.session_id));
+                complain(file, found, &repair.to_string());
             }
             for (kind, count) in left_out(found, args) {
-                let words = left_out_words(&kind, count);
-                super::complain(&format!("{file}: {}: {words}", found.session_id));
+                complain(file, found, &left_out_words(&kind, count));
             }
             for violation in &mended.violations {
                 let words = format!("cannot be mended: {violation} [{}]", violation.rule);
-                super::complain(&format!("{file}: {}: {words}", found.session_id));
+                complain(file, found, &words);
             }
         }
         self.skipped_lines().for_each(|line| super::complain(&line));

@@ -257,6 +257,9 @@ fn a_batch_does_not_wait_for_a_server_that_is_down_session_by_session() {
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         let counts = if report["total"].is_object() { &report["total"] } else { &report };
         assert_eq!((&counts["not_done"], &counts["failed"]), (&4.into(), &2.into()), "{report}");
+        // What ended it is in the document too.
+        let why = report["error"].as_str().unwrap();
+        assert!(words.contains(why), "{report}");
         // Each of three is sent four times.
         assert_eq!(server.sent().len(), 12);
     }

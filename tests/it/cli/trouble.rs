@@ -179,6 +179,25 @@ fn a_key_is_made_once_and_seals() {
     assert!(db.refused(1, &["ls"]).contains("sealed"));
 }
 
+#[test]
+fn a_file_that_cannot_be_read_is_named_in_plain_words() {
+    let db = Db::empty();
+    db.run_with(&["record", "s"], user_line("Hi").as_bytes());
+    let gone = "no-such/prompt.txt";
+    for (args, words) in [
+        (&["validate", "."][..], ".: is a directory"),
+        (&["validate", gone], "no-such/prompt.txt: no such file or folder"),
+        (&["import", gone], "no-such/prompt.txt: no such file or folder"),
+        (
+            &["summarize", "--all", "--model", "m", "--prompt", gone],
+            "no-such/prompt.txt: no such file or folder",
+        ),
+    ] {
+        let output = db.run(args);
+        assert_eq!(only_complaint(&output, 1), format!("sessionlog: {words}"), "{args:?}");
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn what_cannot_be_printed_is_no_success() {
@@ -187,6 +206,6 @@ fn what_cannot_be_printed_is_no_success() {
         let output = program().args(args).stdout(full).output().unwrap();
         assert_eq!(code(&output), 1, "{args:?}");
         let words = stderr(&output);
-        assert!(words.starts_with("sessionlog: standard output: No space left"), "{words}");
+        assert!(words.starts_with("sessionlog: standard output: no space left"), "{words}");
     }
 }

@@ -339,6 +339,8 @@ fn what_cannot_be_mended_is_no_success() {
     assert_eq!(code(&output), 1);
     let words = stderr(&output);
     assert!(words.contains("cannot be mended: at the end: there is no message"), "{words}");
+    let output = validate(&["-"], request);
+    assert!(stdout(&output).ends_with("; --repair mends what can be mended\n"));
     let output = validate(&["--repair", "--json", "-"], request);
     assert_eq!(code(&output), 1);
     let told: Value = serde_json::from_str(&stdout(&output)).unwrap();
