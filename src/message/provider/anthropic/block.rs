@@ -5,33 +5,12 @@ use serde_json::{Map, Value, json};
 use super::super::image::Image;
 use super::super::openai::refusal_part;
 use super::super::to_function_name;
+use super::kind::{is_blank, kind_of};
+use super::rules::{check_served_call, check_served_result};
 use super::served;
 use crate::json::{Json, check_depth};
 use crate::limits::PROMPT_DEPTH_MAX;
 use crate::message::{Content, Message, Part, ToolCall};
-
-/// The type of a block; nothing for what is none.
-pub(super) fn kind_of(block: &Value) -> &str {
-    block.get("type").and_then(Value::as_str).unwrap_or_default()
-}
-
-/// The id of a call; nothing for what is none.
-pub(super) fn id_of(block: &Value) -> &str {
-    block.get("id").and_then(Value::as_str).unwrap_or_default()
-}
-
-/// Whether the user gives results and nothing else, so that the model goes on where it was.
-pub(super) fn is_of_results(blocks: &[Value]) -> bool {
-    blocks.iter().all(|block| kind_of(block) == "tool_result")
-}
-
-pub(super) fn is_thinking(block: &Value) -> bool {
-    matches!(kind_of(block), "thinking" | "redacted_thinking")
-}
-
-pub(super) fn is_blank(text: &str) -> bool {
-    text.trim().is_empty()
-}
 
 fn text_block(text: &str) -> Option<Value> {
     (!is_blank(text)).then(|| json!({"type": "text", "text": text}))
@@ -72,10 +51,10 @@ pub(super) fn said_block(part: &Json) -> Option<Value> {
     let part = value_of(part)?;
     let kind = kind_of(&part);
     if served::is_call(kind) {
-        return served::call(part.as_object()?).map(Value::Object);
+        return served_call(part.as_object()?).map(Value::Object);
     }
     if served::is_result(kind) {
-        return served::result(part.as_object()?).map(Value::Object);
+        return served_result(part.as_object()?).map(Value::Object);
     }
     thinking_block(&part).or_else(|| text_block(&refusal_part(&part)?))
 }
@@ -91,6 +70,34 @@ pub(super) fn given_block(part: &Json) -> Option<Value> {
 fn value_of(part: &Json) -> Option<Value> {
     check_depth(part.as_str(), PROMPT_DEPTH_MAX).ok()?;
     Some(part.to_value())
+}
+
+/// The call as the API takes it back; `None` for one that it would not take.
+fn served_call(part: &Map<String, Value>) -> Option<Map<String, Value>> {
+    let mut block = of_members(part, &["type", "id", "name", "input", "server_name"]);
+    if !served::is_mcp(&block) {
+        block.remove("server_name");
+    }
+    check_served_call(&block).is_ok().then_some(block)
+}
+
+/// The result as the API takes it back; `None` for one that it would not take.
+fn served_result(part: &Map<String, Value>) -> Option<Map<String, Value>> {
+    let mut block = of_members(part, &["type", "tool_use_id", "content", "is_error"]);
+    if !served::is_mcp(&block) {
+        block.remove("is_error");
+    } else if let Some(Value::Array(blocks)) = block.get_mut("content") {
+        // Another server's tool may say nothing, and text without a word is refused.
+        blocks.retain(|block| {
+            block.get("text").and_then(Value::as_str).is_none_or(|text| !is_blank(text))
+        });
+    }
+    check_served_result(&block).is_ok().then_some(block)
+}
+
+fn of_members(part: &Map<String, Value>, names: &[&str]) -> Map<String, Value> {
+    let members = part.iter().filter(|(name, _)| names.contains(&name.as_str()));
+    members.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// A thought as the API made it. It takes none back that it has not signed.

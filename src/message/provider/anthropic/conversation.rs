@@ -7,7 +7,7 @@ use std::mem;
 use serde_json::{Value, json};
 
 use super::super::to_word;
-use super::block::{id_of, is_of_results, is_thinking, kind_of};
+use super::kind::{id_of, is_of_results, is_thinking, kind_of};
 use super::served;
 use crate::message::ToolCall;
 use crate::message::legal::UniqueIds;

@@ -2,6 +2,7 @@
 
 mod block;
 mod conversation;
+mod kind;
 mod rules;
 mod served;
 
@@ -11,9 +12,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use self::block::{
-    given_block, is_blank, is_error, said_block, said_blocks, tool_result, tool_use, user_blocks,
+    given_block, is_error, said_block, said_blocks, tool_result, tool_use, user_blocks,
 };
 use self::conversation::{Conversation, Speaker};
+use self::kind::is_blank;
 pub(crate) use self::rules::check_system;
 pub use self::rules::{check_anthropic, validate_anthropic};
 use super::{left_out, turns};

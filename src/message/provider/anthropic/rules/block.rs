@@ -18,7 +18,7 @@ pub(super) fn check_text_block(block: &Map<String, Value>) -> Result<(), Broken>
 }
 
 /// A block of a list that may hold nothing but text.
-pub(in super::super) fn check_plain_block(block: &Value, what: &str) -> Result<(), Broken> {
+pub(super) fn check_plain_block(block: &Value, what: &str) -> Result<(), Broken> {
     let block = object(block, what)?;
     let kind = string(block, "type")?;
     if kind != "text" {

@@ -5,16 +5,20 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Map, Value};
 
 mod block;
+mod served;
 
-pub(super) use self::block::check_plain_block;
 use self::block::{
-    check_document, check_image, check_result_block, check_search_result, check_text,
-    check_text_block,
+    check_document, check_image, check_plain_block, check_result_block, check_search_result,
+    check_text, check_text_block,
+};
+pub(super) use self::served::{
+    check_call as check_served_call, check_result as check_served_result,
 };
 use super::super::members::{inner, not_empty, object, only, string};
 use super::super::{is_function_name, is_word_char};
-use super::block::{id_of, is_of_results, is_thinking, kind_of};
-use super::{Anthropic, served};
+use super::Anthropic;
+use super::kind::{id_of, is_of_results, is_thinking, kind_of};
+use super::served::{is_call, is_of_tools, is_result, result_of};
 use crate::message::rule::{Broken, Place, Rule, Violation};
 
 /// Says which message is the first to break a rule of Anthropic's Messages API.
@@ -146,8 +150,8 @@ impl<'a> Rules<'a> {
             }
             ("tool_result", true) => self.check_result(block),
             ("tool_use", false) => self.check_call(block),
-            (kind, false) if served::is_call(kind) => self.check_served_call(block),
-            (kind, false) if served::is_result(kind) => self.check_served_result(block),
+            (kind, false) if is_call(kind) => self.check_served_call(block),
+            (kind, false) if is_result(kind) => self.check_served_result(block),
             ("thinking", false) => {
                 only(block, &["type", "thinking", "signature"])?;
                 string(block, "thinking")?;
@@ -192,9 +196,9 @@ impl<'a> Rules<'a> {
     /// A call that the API carries out itself.
     fn check_served_call(&mut self, block: &'a Map<String, Value>) -> Result<(), Broken> {
         let id = string(block, "id")?;
-        self.served.insert(id, served::result_of(block));
+        self.served.insert(id, result_of(block));
         self.use_id(id)?;
-        served::check_call(block)
+        check_served_call(block)
     }
 
     fn check_served_result(&mut self, block: &'a Map<String, Value>) -> Result<(), Broken> {
@@ -207,7 +211,7 @@ impl<'a> Rules<'a> {
             let detail = format!("answers {id:?} with a {kind}, where a {expected} must stand");
             return Err(Rule::AnsweringResult.broken(detail));
         }
-        served::check_result(block)
+        check_served_result(block)
     }
 
     fn check_result(&mut self, block: &'a Map<String, Value>) -> Result<(), Broken> {
@@ -243,8 +247,8 @@ impl<'a> Rules<'a> {
     /// that it has gone on without.
     fn check_paused(&self, content: Option<&Value>) -> Result<(), Broken> {
         let blocks = content.and_then(Value::as_array).into_iter().flatten().rev();
-        let before = blocks.skip_while(|block| served::is_of_tools(kind_of(block)));
-        let ids = before.filter(|block| served::is_call(kind_of(block))).map(id_of);
+        let before = blocks.skip_while(|block| is_of_tools(kind_of(block)));
+        let ids = before.filter(|block| is_call(kind_of(block))).map(id_of);
         match ids.filter(|id| self.served.contains_key(id)).last() {
             None => Ok(()),
             Some(id) => {
@@ -289,6 +293,6 @@ fn check_ending(content: Option<&Value>, is_last: bool) -> Result<(), Broken> {
     Ok(())
 }
 
-pub(super) fn is_call_id(id: &str) -> bool {
+fn is_call_id(id: &str) -> bool {
     !id.is_empty() && id.chars().all(is_word_char)
 }

@@ -1,0 +1,95 @@
+//! The rules of what Anthropic carries out itself, each call and each result by itself.
+
+use serde_json::{Map, Value};
+
+use super::super::super::members::{inner, not_empty, object, only, string};
+use super::super::served::{self, MCP_CALL, MCP_RESULT, WEB_SEARCH_RESULT};
+use super::block::check_plain_block;
+use super::is_call_id;
+use crate::message::rule::{Broken, Rule};
+
+/// Checks a call by itself.
+pub(in super::super) fn check_call(call: &Map<String, Value>) -> Result<(), Broken> {
+    let kind = string(call, "type")?;
+    check_id(string(call, "id")?, kind == MCP_CALL)?;
+    let name = string(call, "name")?;
+    if kind == MCP_CALL {
+        only(call, &["type", "id", "name", "input", "server_name", "cache_control"])?;
+        not_empty(call, "name")?;
+        not_empty(call, "server_name")?;
+    } else {
+        only(call, &["type", "id", "name", "input", "caller", "cache_control"])?;
+        if served::result_of(call).is_none() {
+            let detail = format!("{name:?} is no tool that the API carries out");
+            return Err(Rule::FunctionName.broken(detail));
+        }
+    }
+    inner(call, "input").map(|_| ())
+}
+
+/// Checks a result by itself.
+pub(in super::super) fn check_result(result: &Map<String, Value>) -> Result<(), Broken> {
+    let kind = string(result, "type")?;
+    check_id(string(result, "tool_use_id")?, kind == MCP_RESULT)?;
+    if kind == MCP_RESULT {
+        only(result, &["type", "tool_use_id", "content", "is_error", "cache_control"])?;
+        if result.get("is_error").is_some_and(|is_error| !is_error.is_boolean()) {
+            return Err(Rule::Shape.broken("is_error is neither true nor false"));
+        }
+        return check_mcp_content(result.get("content"));
+    }
+    let Some(holds) = served::holds(kind) else {
+        let detail = format!("a block of type {kind:?} has no place here");
+        return Err(Rule::KnownPart.broken(detail));
+    };
+    only(result, &["type", "tool_use_id", "content", "caller", "cache_control"])?;
+    if let Some(Value::Array(pages)) = result.get("content")
+        && kind == WEB_SEARCH_RESULT
+    {
+        return pages.iter().try_for_each(check_page);
+    }
+    let content = inner(result, "content")?;
+    let held = string(content, "type")?;
+    if held == format!("{kind}_error") {
+        return not_empty(content, "error_code");
+    }
+    let Some((_, members)) = holds.iter().find(|(kind, _)| *kind == held) else {
+        return Err(Rule::Content.broken(format!("a {kind} holds no {held:?}")));
+    };
+    match members.iter().find(|name| content.get(**name).is_none_or(Value::is_null)) {
+        Some(missing) => Err(Rule::Shape.broken(format!("a {held} without {missing}"))),
+        None => Ok(()),
+    }
+}
+
+fn check_id(id: &str, is_mcp: bool) -> Result<(), Broken> {
+    let own = if is_mcp { Some(id) } else { id.strip_prefix("srvtoolu_") };
+    if own.is_some_and(|own| is_call_id(own) && (is_mcp || !own.contains('-'))) {
+        return Ok(());
+    }
+    let pattern = if is_mcp { "^[a-zA-Z0-9_-]+$" } else { "^srvtoolu_[a-zA-Z0-9_]+$" };
+    Err(Rule::CallId.broken(format!("the call id {id:?} does not match {pattern}")))
+}
+
+/// A page that a search of the web found. What it says is sealed by the API.
+fn check_page(page: &Value) -> Result<(), Broken> {
+    let page = object(page, "a page")?;
+    only(page, &["type", "url", "title", "encrypted_content", "page_age"])?;
+    let kind = string(page, "type")?;
+    if kind != "web_search_result" {
+        return Err(Rule::Content.broken(format!("a {WEB_SEARCH_RESULT} holds no {kind:?}")));
+    }
+    ["url", "title", "encrypted_content"].iter().try_for_each(|name| string(page, name).map(|_| ()))
+}
+
+fn check_mcp_content(content: Option<&Value>) -> Result<(), Broken> {
+    let blocks = match content {
+        None | Some(Value::String(_)) => return Ok(()),
+        Some(Value::Array(blocks)) => blocks,
+        Some(_) => {
+            let detail = "a result's content is neither text nor a list of blocks";
+            return Err(Rule::Content.broken(detail));
+        }
+    };
+    blocks.iter().try_for_each(|block| check_plain_block(block, "a result's block"))
+}
