@@ -1,5 +1,7 @@
 //! JSON kept as the text it came as, so that it goes back out byte for byte.
 
+mod nearest;
+
 use std::collections::HashMap;
 use std::fmt;
 
@@ -57,6 +59,11 @@ impl Json {
     /// The value the text means. A number that no `f64` holds reads as null; the text keeps it.
     pub fn to_value(&self) -> Value {
         serde_json::from_str(&self.0).unwrap_or(Value::Null)
+    }
+
+    /// The value that is nearest to what the text means, and in words what of it no value holds.
+    pub(crate) fn nearest_value(&self) -> (Value, Option<String>) {
+        nearest::value_of(&self.0)
     }
 }
 

@@ -15,7 +15,7 @@ pub use self::legal::{Repair, legalize, validate};
 pub use self::media::{Media, MediaForm, MediaRef};
 pub use self::metrics::Metrics;
 pub use self::omitted::Omitted;
-pub(crate) use self::provider::check_system;
+pub(crate) use self::provider::validate_anthropic_request;
 pub use self::provider::{
     Anthropic, LEFT_OUT_IN_FRONT, check_anthropic, check_openai, left_out_of_anthropic,
     left_out_of_openai, to_anthropic, to_openai, validate_anthropic, validate_openai,

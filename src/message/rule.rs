@@ -53,6 +53,7 @@ rules! {
     OneResponse "one-response" "the parts of one response of a model are one message",
     Alternation "alternation" "user and assistant speak by turns, the user first",
     Media "media" "an image is on the web or is data of a type that the provider takes",
+    Caching "caching" "at most four blocks end what is to be cached, each marked as documented",
     Ending "ending" "the model's words end in no thought and, where they are the last, in no whitespace",
 }
 
@@ -108,6 +109,11 @@ impl Violation {
 }
 
 impl Violation {
+    /// Something that no request can say, such as a number that is too large.
+    pub(crate) fn of_value(place: Place, detail: String) -> Self {
+        Self::new(place, Rule::Shape.broken(detail))
+    }
+
     /// A list of no message. OpenAI and Anthropic refuse both.
     pub(super) fn of_no_message() -> Self {
         Self::new(Place::End, Rule::NotEmpty.broken("there is no message to send"))

@@ -10,7 +10,7 @@ use super::export::{Recorded, export};
 use super::format::Format;
 use super::import::Importer;
 use super::report::{ImportOptions, Skipped};
-use super::source::members;
+use super::source::{elements, members};
 use crate::access::Access;
 use crate::engine::{Delivery, Engine, Session};
 use crate::error::Result;
@@ -18,8 +18,8 @@ use crate::event::EventBody;
 use crate::json::Json;
 use crate::message::media::references;
 use crate::message::{
-    Anthropic, MediaRef, Message, Place, Repair, Violation, check_system, legalize, validate,
-    validate_anthropic, validate_openai,
+    MediaRef, Message, Place, Repair, Violation, legalize, validate, validate_anthropic_request,
+    validate_openai,
 };
 use crate::replay::Point;
 
@@ -166,26 +166,58 @@ fn validate_session(session: &Session) -> Result<Validated> {
 
 /// Checks a request as it stands: an object with `messages`, or these alone.
 fn validate_request(documents: &[Json], format: Format) -> (usize, Vec<Violation>) {
-    let mut system = Ok(());
-    let mut messages: Vec<Value> = Vec::new();
+    let mut request = Request::default();
     for document in documents {
-        match document.to_value() {
-            Value::Array(list) => messages.extend(list),
-            Value::Object(mut request) => {
-                system = request.get("system").map_or(Ok(()), check_system);
-                match request.remove("messages") {
-                    Some(Value::Array(list)) => messages.extend(list),
-                    _ => messages.push(Value::Object(request)),
-                }
-            }
-            other => messages.push(other),
+        request.read(document);
+    }
+    let Request { system, messages, unreadable } = request;
+    let mut violations = match format {
+        Format::Anthropic => validate_anthropic_request(system.as_ref(), &messages),
+        _ => validate_openai(&messages),
+    };
+    // What cannot be read at all comes before what is wrong with the rest of its message.
+    violations.retain(|violation| unreadable.iter().all(|(place, _)| *place != violation.place));
+    for (place, words) in unreadable {
+        violations.push(Violation::of_value(place, words));
+    }
+    violations.sort_by_key(|violation| match violation.place {
+        Place::System => (0, 0),
+        Place::Message(at) => (1, at),
+        Place::End => (2, 0),
+    });
+    (messages.len(), violations)
+}
+
+/// A request as values.
+#[derive(Default)]
+struct Request {
+    system: Option<Value>,
+    messages: Vec<Value>,
+    /// What of it no value is.
+    unreadable: Vec<(Place, String)>,
+}
+
+impl Request {
+    fn read(&mut self, document: &Json) {
+        if let Some(list) = elements(document.as_str()) {
+            return list.into_iter().for_each(|message| self.read_message(message));
+        }
+        let request = members(document.as_str()).unwrap_or_default();
+        if let Some(system) = request.get("system") {
+            let (system, unreadable) = system.nearest_value();
+            self.system = Some(system);
+            self.unreadable.extend(unreadable.map(|words| (Place::System, words)));
+        }
+        match request.get("messages").and_then(|messages| elements(messages.as_str())) {
+            Some(list) => list.into_iter().for_each(|message| self.read_message(message)),
+            None => self.read_message(document.as_str()),
         }
     }
-    let count = messages.len();
-    if format != Format::Anthropic {
-        return (count, validate_openai(&messages));
+
+    fn read_message(&mut self, message: &str) {
+        let (message, unreadable) = Json::of_valid(message.to_owned()).nearest_value();
+        let place = Place::Message(self.messages.len());
+        self.unreadable.extend(unreadable.map(|words| (place, words)));
+        self.messages.push(message);
     }
-    let mut violations: Vec<Violation> = system.err().into_iter().collect();
-    violations.extend(validate_anthropic(&Anthropic { system: None, messages }));
-    (count, violations)
 }

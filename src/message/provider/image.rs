@@ -52,8 +52,7 @@ impl Image {
             let (header, data) = inline.split_once(',')?;
             return Self::from_base64(header.strip_suffix(";base64")?, data);
         }
-        let is_web = url.starts_with("https://") || url.starts_with("http://");
-        is_web.then(|| Self::Url(url.to_owned()))
+        is_web(url, &WEB).then(|| Self::Url(url.to_owned()))
     }
 
     fn from_base64(media_type: &str, data: &str) -> Option<Self> {
@@ -92,7 +91,7 @@ impl Image {
                 let data = stored(&reference, &media_type, MediaForm::Base64);
                 json!({"type": "base64", "media_type": media_type, "data": data})
             }
-            Self::Url(url) if url.starts_with("https://") => json!({"type": "url", "url": url}),
+            Self::Url(url) if is_web(&url, &["https://"]) => json!({"type": "url", "url": url}),
             Self::Url(_) => return None,
         };
         Some(json!({"type": "image", "source": source}))
@@ -111,14 +110,25 @@ fn stored(reference: &MediaRef, media_type: &str, form: MediaForm) -> String {
     reference.clone().with_form(form).with_media_type(media_type).to_string()
 }
 
+/// How an address on the web begins.
+pub(super) const WEB: [&str; 2] = ["https://", "http://"];
+
+/// Whether it is an address of a host that begins with one of these.
+pub(super) fn is_web(url: &str, schemes: &[&str]) -> bool {
+    let behind = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
+    let host = behind.and_then(|behind| behind.split(['/', '?', '#']).next());
+    let is_strange = |c: char| c.is_whitespace() || c.is_control();
+    host.is_some_and(|host| !host.is_empty()) && !url.contains(is_strange)
+}
+
 /// Whether a URL is an image itself, or stands for one.
 pub(super) fn is_inline(url: &str) -> bool {
     if let Ok(reference) = url.parse::<MediaRef>() {
-        return reference.form() == MediaForm::DataUrl
-            && reference.media_type().starts_with("image/");
+        let is_image = taken_type(reference.media_type()).is_some();
+        return is_image && reference.form() == MediaForm::DataUrl;
     }
-    let inline = url.strip_prefix("data:image/").and_then(|rest| rest.split_once(";base64,"));
-    inline.is_some_and(|(_, data)| is_base64(data))
+    let inline = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
+    inline.is_some_and(|(kind, data)| taken_type(kind).is_some() && is_base64(data))
 }
 
 /// Whether it is Base64 (RFC 4648, section 4) of at least one byte, padded.

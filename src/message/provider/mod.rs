@@ -11,7 +11,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::iter;
 
-pub(crate) use self::anthropic::check_system;
+pub(crate) use self::anthropic::validate_anthropic_request;
 pub use self::anthropic::{
     Anthropic, LEFT_OUT_IN_FRONT, check_anthropic, left_out_of_anthropic, to_anthropic,
     validate_anthropic,

@@ -129,6 +129,44 @@ fn what_is_repaired_can_be_read_and_checked_again() {
 }
 
 #[test]
+fn what_no_request_can_say_is_named_where_it_stands_and_hides_nothing_else() {
+    let anthropic = r#"{"system":"\ud83d","messages":[
+        {"role":"user","content":"hi"},
+        {"role":"assistant","content":[
+            {"type":"tool_use","id":"a","name":"f","input":{"v":1e999}}]},
+        {"role":"user","content":[{"type":"tool_result","tool_use_id":"a"}]},
+        {"role":"assistant","content":[{"type":"tool_use","id":"b","name":"a b","input":{}}]}]}"#;
+    let openai = r#"[{"role":"user","content":"\ud83d"},{"role":"user","content":"hi","x":1}]"#;
+    for (format, request, found) in [
+        (
+            "anthropic",
+            anthropic,
+            &[
+                ("system", r"\ud83d is half a character"),
+                ("message 1", "no number is as large as 1e999"),
+                ("message 3", "the name \"a b\" does not match ^[a-zA-Z0-9_-]{1,64}$"),
+                ("at the end", "the call \"b\" is not answered in the next message"),
+            ][..],
+        ),
+        (
+            "openai",
+            openai,
+            &[
+                ("message 0", r"\ud83d is half a character"),
+                ("message 1", "the member \"x\" is unknown here"),
+            ],
+        ),
+    ] {
+        let output = validate(&["--format", format, "--json", "-"], request);
+        let told: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        let told = told["conversations"][0]["violations"].as_array().unwrap();
+        let told =
+            told.iter().map(|it| (it["place"].as_str().unwrap(), it["detail"].as_str().unwrap()));
+        assert_eq!(told.collect::<Vec<_>>(), found);
+    }
+}
+
+#[test]
 fn instructions_are_text_or_blocks_of_text() {
     let messages = json!([{"role": "user", "content": "Hi"}]);
     let text = |text: &str| json!({"type": "text", "text": text});

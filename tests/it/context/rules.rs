@@ -20,6 +20,7 @@ pub(super) fn openai(messages: &[Value]) {
             .map(|calls| calls.iter().map(|call| call["id"].as_str().unwrap()).collect())
             .unwrap_or_default();
         assert!(calls.is_empty() || role == "assistant", "{at}: {message}");
+        assert!(calls.len() <= 128, "{at}: too many calls for a message");
         let wanted: BTreeSet<&str> = calls.iter().copied().collect();
         assert_eq!(wanted.len(), calls.len(), "{at}: one id twice");
         let results = messages[at..].iter().take_while(|message| message["role"] == "tool");
@@ -55,6 +56,10 @@ pub(super) fn anthropic(prompt: &Anthropic) {
         let mut sorted = answered.clone();
         sorted.sort_unstable();
         assert_eq!(sorted, called, "message {at}: calls and results");
+        for failed in blocks.iter().filter(|block| block["is_error"] == true) {
+            let words = failed["content"].as_str().or(failed["content"][0]["text"].as_str());
+            assert!(words.is_some_and(|words| !words.trim().is_empty()), "{failed}");
+        }
         let others = &blocks[answered.len()..];
         assert!(others.iter().all(|block| kind(block) != "tool_result"), "message {at}");
         for text in blocks.iter().filter_map(|block| block["text"].as_str()) {

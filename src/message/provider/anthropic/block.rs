@@ -185,6 +185,9 @@ pub(super) fn is_error(result: &Message) -> bool {
     result.extra("is_error").is_some_and(|json| json.as_str() == "true")
 }
 
+/// What an error says that says nothing: the API wants words of it.
+const WORDLESS_ERROR: &str = "error";
+
 /// A result without content is left without, which the API takes; empty text it does not.
 pub(super) fn tool_result(result: &Message, id: &str) -> Value {
     let mut block = Map::new();
@@ -199,6 +202,8 @@ pub(super) fn tool_result(result: &Message, id: &str) -> Value {
     };
     if content.as_array().is_none_or(|blocks| !blocks.is_empty()) {
         block.insert("content".into(), content);
+    } else if is_error {
+        block.insert("content".into(), WORDLESS_ERROR.into());
     }
     if is_error {
         block.insert("is_error".into(), true.into());

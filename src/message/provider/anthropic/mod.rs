@@ -16,7 +16,7 @@ use self::block::{
 };
 use self::conversation::{Conversation, Speaker};
 use self::kind::is_blank;
-pub(crate) use self::rules::check_system;
+pub(crate) use self::rules::validate_anthropic_request;
 pub use self::rules::{check_anthropic, validate_anthropic};
 use super::{left_out, turns};
 use crate::message::legal::legalize;

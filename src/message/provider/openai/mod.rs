@@ -16,11 +16,15 @@ use crate::message::{Content, Message, Part, Role, ToolCall};
 /// Characters of a call's id: the API refuses longer ones, and other providers make them.
 const ID_CHARS_MAX: usize = 40;
 
+/// Calls in one message: the API refuses more, and other providers take them.
+const CALLS_MAX: usize = 128;
+
 /// Renders messages for OpenAI's Chat Completions API.
 ///
 /// The list is made legal first, so any list will do; [`check_openai`]
 /// finds nothing to say about what comes out. Members and parts that the API does not take are
-/// left out: reasoning, images in a tool's result, anything of the source's own.
+/// left out: reasoning, images in a tool's result, anything of the source's own. A message with
+/// more calls than the API takes becomes several.
 ///
 /// ```
 /// use sessionlog::{Message, check_openai, to_openai};
@@ -34,10 +38,19 @@ pub fn to_openai(messages: &[Message]) -> Vec<Value> {
     let mut rendered = Vec::with_capacity(messages.len());
     for (message, results) in turns(&messages) {
         let ids = short_ids(&message.tool_calls);
-        rendered.extend(render(message, &ids));
-        for (result, id) in results.iter().zip(ids) {
-            let content = result.content.text();
-            rendered.push(json!({"role": "tool", "tool_call_id": id, "content": content}));
+        let calls: Vec<Value> =
+            message.tool_calls.iter().zip(&ids).map(|(call, id)| render_call(call, id)).collect();
+        let mut steps = calls.chunks(CALLS_MAX);
+        rendered.extend(render(message, steps.next().unwrap_or_default()));
+        for (ids, results) in ids.chunks(CALLS_MAX).zip(results.chunks(CALLS_MAX)) {
+            for (id, result) in ids.iter().zip(results) {
+                let content = result.content.text();
+                rendered.push(json!({"role": "tool", "tool_call_id": id, "content": content}));
+            }
+            let more = steps
+                .next()
+                .map(|calls| json!({"role": "assistant", "content": null, "tool_calls": calls}));
+            rendered.extend(more);
         }
     }
     rendered
@@ -74,14 +87,14 @@ fn short_ids(calls: &[ToolCall]) -> Vec<String> {
 }
 
 /// `None` where nothing is left that the API takes.
-fn render(message: &Message, ids: &[String]) -> Option<Value> {
+fn render(message: &Message, calls: &[Value]) -> Option<Value> {
     let refusal = refusal(message).filter(|_| message.role == Role::Assistant);
     let content = match message.role {
         Role::User => user_content(&message.content)?,
         Role::System | Role::Developer => plain_content(&message.content)?,
         Role::Assistant => {
             let text = spoken(message);
-            match (text.is_empty(), ids.is_empty() && refusal.is_none()) {
+            match (text.is_empty(), calls.is_empty() && refusal.is_none()) {
                 (true, true) => return None,
                 (true, false) => Value::Null,
                 (false, _) => Value::from(text),
@@ -98,9 +111,8 @@ fn render(message: &Message, ids: &[String]) -> Option<Value> {
     if let Some(refusal) = refusal {
         rendered.insert("refusal".into(), refusal.into());
     }
-    if !ids.is_empty() {
-        let calls = message.tool_calls.iter().zip(ids).map(|(call, id)| render_call(call, id));
-        rendered.insert("tool_calls".into(), calls.collect());
+    if !calls.is_empty() {
+        rendered.insert("tool_calls".into(), calls.into());
     }
     Some(Value::Object(rendered))
 }

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::super::image::is_inline;
-use super::super::members::{inner, object, only, string};
+use super::super::image::{WEB, is_inline, is_web};
+use super::super::members::{inner, not_empty, object, only, string};
 use super::super::{is_function_name, is_speaker_name};
-use super::ID_CHARS_MAX;
+use super::{CALLS_MAX, ID_CHARS_MAX};
 use crate::message::rule::{Broken, Place, Rule, Violation};
 
 /// Says which message is the first to break a rule of OpenAI's Chat Completions API.
@@ -90,10 +90,22 @@ fn check_said<'a>(
         _ => check_content(members, &["text"]),
     };
     only(members, allowed)?;
+    check_beside(members)?;
     if members.contains_key("name") {
         check_speaker(string(members, "name")?)?;
     }
     said
+}
+
+/// What may stand beside a content.
+fn check_beside(members: &Map<String, Value>) -> Result<(), Broken> {
+    if !matches!(members.get("refusal"), None | Some(Value::Null | Value::String(_))) {
+        return Err(Rule::Shape.broken("refusal is no string"));
+    }
+    match members.get("audio") {
+        None | Some(Value::Null) => Ok(()),
+        Some(audio) => not_empty(object(audio, "audio")?, "id"),
+    }
 }
 
 fn check_assistant<'a>(
@@ -103,10 +115,14 @@ fn check_assistant<'a>(
     let Some(calls) = members.get("tool_calls") else {
         let is_said = |words: &str| !words.is_empty();
         let is_refusal = members.get("refusal").and_then(Value::as_str).is_some_and(is_said);
+        let content = members.get("content");
         if is_refusal || members.get("audio").is_some_and(Value::is_object) {
-            return Ok(());
+            return match content {
+                None | Some(Value::Null) => Ok(()),
+                Some(_) => check_content(members, &["text", "refusal"]),
+            };
         }
-        if members.get("content").and_then(Value::as_str) == Some("") {
+        if content.and_then(Value::as_str) == Some("") {
             return Err(Rule::Content.broken("says nothing and calls nothing"));
         }
         return check_content(members, &["text", "refusal"]);
@@ -115,6 +131,10 @@ fn check_assistant<'a>(
         return Err(Rule::Shape.broken("tool_calls is no list of at least one call"));
     };
     let mut checked = Ok(());
+    if calls.len() > CALLS_MAX {
+        let detail = format!("has {} calls, and a message may have {CALLS_MAX}", calls.len());
+        checked = Err(Rule::Shape.broken(detail));
+    }
     for call in calls {
         let found = check_call(call);
         let id = call.get("id").and_then(Value::as_str);
@@ -184,13 +204,19 @@ fn check_part(part: &Value, types: &[&str]) -> Result<(), Broken> {
     if kind == "refusal" {
         return string(part, "refusal").map(|_| ());
     }
-    if kind != "image_url" {
-        return inner(part, kind).map(|_| ());
+    let held = inner(part, kind)?;
+    match kind {
+        "image_url" => check_image(held),
+        "input_audio" => not_empty(held, "data").and(not_empty(held, "format")),
+        _ if held.contains_key("file_id") => not_empty(held, "file_id"),
+        _ => not_empty(held, "file_data"),
     }
-    let image = inner(part, "image_url")?;
+}
+
+fn check_image(image: &Map<String, Value>) -> Result<(), Broken> {
     only(image, &["url", "detail"])?;
     let url = string(image, "url")?;
-    if !["https://", "http://"].iter().any(|start| url.starts_with(start)) && !is_inline(url) {
+    if !is_web(url, &WEB) && !is_inline(url) {
         let detail = "an image's url is neither on the web nor an image itself";
         return Err(Rule::Media.broken(detail));
     }

@@ -88,6 +88,26 @@ fn openai_gets_nothing_for_what_cannot_be_shown() {
 }
 
 #[test]
+fn more_calls_than_openai_takes_in_a_message_become_several() {
+    let mut calling = Message::assistant("Let me look.");
+    let mut results = Vec::new();
+    for number in 0..257 {
+        calling = calling.with_call(format!("c{number}"), "look", "{}");
+        results.push(Message::tool(format!("c{number}"), format!("{number}")));
+    }
+    let prompt = to_openai(&[vec![Message::user("Hi"), calling], results].concat());
+    assert_eq!(check_openai(&prompt), Ok(()));
+    let callers: Vec<_> = prompt.iter().filter(|message| message["role"] == "assistant").collect();
+    let calls = callers.iter().map(|message| message["tool_calls"].as_array().unwrap().len());
+    assert_eq!(calls.collect::<Vec<_>>(), [128, 128, 1]);
+    let said = callers.iter().map(|message| message["content"].as_str());
+    assert_eq!(said.collect::<Vec<_>>(), [Some("Let me look."), None, None]);
+    let found =
+        prompt.iter().filter_map(|message| message["content"].as_str()?.parse::<u32>().ok());
+    assert!(found.eq(0..257));
+}
+
+#[test]
 fn ids_too_long_for_openai_are_cut_and_stay_different() {
     let long = |end: &str| format!("{}{end}", "x".repeat(40));
     let calling = Message::assistant("").with_call(long("1"), "look", "{}").with_call(
@@ -219,7 +239,7 @@ fn anthropic_gets_images_also_in_results_but_not_in_errors() {
         "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}});
     let results = json!([
         {"type": "tool_result", "tool_use_id": "a", "content": [image]},
-        {"type": "tool_result", "tool_use_id": "b", "is_error": true},
+        {"type": "tool_result", "tool_use_id": "b", "is_error": true, "content": "error"},
     ]);
     assert_eq!(prompt.messages[2]["content"], results);
     assert_eq!(prompt.messages[1]["content"][0]["input"], json!({}));

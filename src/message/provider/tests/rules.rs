@@ -131,6 +131,108 @@ fn images_and_documents_have_a_source_that_can_be_read() {
 }
 
 #[test]
+fn what_openai_refuses_beside_words_is_named() {
+    let says = |extra: &Value| {
+        let mut message = json!({"role": "assistant", "content": "Hi"});
+        message.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        check_openai(&[message]).map_err(|violation| violation.rule)
+    };
+    let image = json!([{"type": "image_url", "image_url": {"url": "https://x"}}]);
+    for (extra, expected) in [
+        (json!({"refusal": "No."}), Ok(())),
+        (json!({"refusal": null, "audio": null}), Ok(())),
+        (json!({"content": null, "audio": {"id": "a"}}), Ok(())),
+        (json!({"content": "", "refusal": "No."}), Ok(())),
+        (json!({"refusal": 5}), Err(Rule::Shape)),
+        (json!({"audio": {}}), Err(Rule::Shape)),
+        (json!({"content": 5, "refusal": "No."}), Err(Rule::Content)),
+        (json!({"content": [], "refusal": "No."}), Err(Rule::Content)),
+        (json!({"content": image, "audio": {"id": "a"}}), Err(Rule::KnownPart)),
+    ] {
+        assert_eq!(says(&extra), expected, "{extra}");
+    }
+    let asks = |part: &Value| {
+        check_openai(&[json!({"role": "user", "content": [part]})]).map_err(|found| found.rule)
+    };
+    let image = |url: &str| json!({"type": "image_url", "image_url": {"url": url}});
+    for (part, expected) in [
+        (json!({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}), Ok(())),
+        (json!({"type": "file", "file": {"file_id": "f"}}), Ok(())),
+        (json!({"type": "file", "file": {"file_data": "AAAA", "filename": "x"}}), Ok(())),
+        (image("data:image/png;base64,AAAA"), Ok(())),
+        (image("http://x/y.png?z"), Ok(())),
+        (json!({"type": "input_audio", "input_audio": {}}), Err(Rule::Shape)),
+        (json!({"type": "file", "file": {}}), Err(Rule::Shape)),
+        (image("data:image/bmp;base64,AAAA"), Err(Rule::Media)),
+        (image("data:image/png;base64,AAAAA"), Err(Rule::Media)),
+        (image("https://"), Err(Rule::Media)),
+        (image("https:///y.png"), Err(Rule::Media)),
+        (image("https://a b"), Err(Rule::Media)),
+    ] {
+        assert_eq!(asks(&part), expected, "{part}");
+    }
+    let calls = |count: usize| {
+        let call = |id: usize| {
+            json!({"id": format!("c{id}"), "type": "function",
+                "function": {"name": "look", "arguments": ""}})
+        };
+        let calls: Vec<Value> = (0..count).map(call).collect();
+        let mut messages = vec![json!({"role": "assistant", "tool_calls": calls})];
+        messages.extend((0..count).map(|id| result(&format!("c{id}"))));
+        check_openai(&messages).map_err(|found| found.rule)
+    };
+    assert_eq!((calls(128), calls(129)), (Ok(()), Err(Rule::Shape)));
+}
+
+#[test]
+fn what_is_cached_is_marked_as_documented_and_counted_wherever_it_stands() {
+    let text = |mark: &Value| json!({"type": "text", "text": "Hi", "cache_control": mark});
+    let short = json!({"type": "ephemeral"});
+    let asks = |blocks: Vec<Value>| {
+        let messages = vec![json!({"role": "user", "content": blocks})];
+        check_anthropic(&Anthropic { system: None, messages }).map_err(|found| found.rule)
+    };
+    let long = json!({"type": "ephemeral", "ttl": "1h"});
+    assert_eq!(asks(vec![text(&short), text(&long), text(&Value::Null)]), Ok(()));
+    for mark in [json!({"type": "x"}), json!({"type": "ephemeral", "ttl": "2h"})] {
+        assert_eq!(asks(vec![text(&mark)]), Err(Rule::Caching), "{mark}");
+    }
+    assert_eq!(asks(vec![text(&json!("ephemeral"))]), Err(Rule::Shape));
+    let inside = json!({"type": "search_result", "source": "x", "title": "X",
+        "content": [text(&short), text(&short)], "cache_control": short});
+    assert_eq!(asks(vec![inside.clone(), text(&short)]), Ok(()));
+    assert_eq!(asks(vec![inside, text(&short), text(&short)]), Err(Rule::Caching));
+    let cited = json!({"type": "text", "text": "Hi", "citations": "x"});
+    assert_eq!(asks(vec![cited]), Err(Rule::Shape));
+}
+
+#[test]
+fn a_tool_that_failed_says_so_in_words() {
+    let user = json!({"role": "user", "content": "Hi"});
+    let call = json!({"type": "tool_use", "id": "t", "name": "look", "input": {}});
+    let text = |text: &str| json!([{"type": "text", "text": text}]);
+    let document = json!([{"type": "document", "source": {"type": "file", "file_id": "f"}}]);
+    for (content, expected) in [
+        (json!("No such city."), Ok(())),
+        (text("No such city."), Ok(())),
+        (json!(null), Err(Rule::Content)),
+        (json!(" "), Err(Rule::Content)),
+        (json!([]), Err(Rule::Content)),
+        (text(" "), Err(Rule::Content)),
+        (document, Err(Rule::KnownPart)),
+    ] {
+        let mut result = json!({"type": "tool_result", "tool_use_id": "t", "is_error": true});
+        if !content.is_null() {
+            result["content"] = content.clone();
+        }
+        let mut messages = vec![user.clone(), json!({"role": "assistant", "content": [call]})];
+        messages.push(json!({"role": "user", "content": [result]}));
+        let found = check_anthropic(&Anthropic { system: None, messages });
+        assert_eq!(found.map_err(|found| found.rule), expected, "{content}");
+    }
+}
+
+#[test]
 fn every_message_that_breaks_a_rule_is_found_and_nothing_is_blamed_for_another() {
     let mut odd = calling("a");
     odd["tool_calls"][0]["function"]["name"] = "a b".into();
@@ -207,7 +309,9 @@ fn every_rule_has_a_prompt_that_breaks_it() {
         json!([result("a")]),
         json!([says("user", json!([{"type": "image_url", "image_url": {"url": ""}}]))]),
     ];
+    let cached = json!({"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}});
     let anthropic = [
+        json!([says("user", json!([cached, cached, cached, cached, cached]))]),
         json!([says("user", json!("Hi")), says("assistant", json!([call("a"), call("a")]))]),
         json!([says("assistant", json!("Hi"))]),
         json!([says("user", json!("Hi")), says("assistant", json!("Yes "))]),

@@ -307,6 +307,8 @@ fn prompts_that_break_a_rule_of_the_apis_own_tools_are_named() {
     let back = json!({"type": "tool_result", "tool_use_id": "t"});
     let results = json!({"role": "user", "content": [back]});
     let more = json!({"role": "user", "content": [back, text("Well?")]});
+    let again = json!({"type": "tool_use", "id": "u", "name": "look", "input": {}});
+    let also = json!({"role": "user", "content": [{"type": "tool_result", "tool_use_id": "u"}]});
     let mut other = search(1);
     other["name"] = "analyze_image".into();
     let mut wrong = found(1);
@@ -321,6 +323,16 @@ fn prompts_that_break_a_rule_of_the_apis_own_tools_are_named() {
         (json!([user, says(json!([search(1)])), user]), "message 2", Rule::AnsweredCall),
         (json!([user, says(json!([search(1), text("Hm.")]))]), "message 1", Rule::AnsweredCall),
         (json!([user, says(json!([search(1), asks])), more]), "message 2", Rule::AnsweredCall),
+        (
+            json!([user, says(json!([search(1), asks])), results, says(json!([text("Hm.")]))]),
+            "message 3",
+            Rule::AnsweredCall,
+        ),
+        (
+            json!([user, says(json!([search(1), asks])), results, says(json!([again])), also]),
+            "message 3",
+            Rule::AnsweredCall,
+        ),
         (json!([user, says(json!([search(1), search(1)]))]), "message 1", Rule::UniqueCallId),
         (
             json!([user, says(json!([search(1), found(1), found(1)]))]),
@@ -344,7 +356,8 @@ fn prompts_that_break_a_rule_of_the_apis_own_tools_are_named() {
         json!([user, says(json!([search(1), asks])), results, says(json!([found(1)])), user]),
         // Code of the model's that calls the user's tools, one after the other.
         json!([user, says(json!([search(1), asks])), results,
-            says(json!([{"type": "tool_use", "id": "u", "name": "look", "input": {}}])),
+            says(json!([{"type": "tool_use", "id": "u", "name": "look", "input": {},
+                "caller": {"type": "code_execution_20260120", "tool_id": "srvtoolu_1"}}])),
             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "u"}]},
             says(json!([found(1)]))]),
     ] {

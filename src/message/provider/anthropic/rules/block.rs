@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::super::super::image::{MEDIA_TYPES, is_base64};
+use super::super::super::image::{MEDIA_TYPES, is_base64, is_web};
 use super::super::super::members::{inner, maybe_text, not_empty, object, only, string};
 use crate::message::rule::{Broken, Rule};
 use crate::message::{MediaForm, MediaRef};
@@ -14,11 +14,46 @@ pub(super) fn check_text(text: &str) -> Result<(), Broken> {
 
 pub(super) fn check_text_block(block: &Map<String, Value>) -> Result<(), Broken> {
     only(block, &["type", "text", "cache_control", "citations"])?;
+    if !matches!(block.get("citations"), None | Some(Value::Null | Value::Array(_))) {
+        return Err(Rule::Shape.broken("citations is no list"));
+    }
     check_text(string(block, "text")?)
 }
 
-/// A block of a list that may hold nothing but text.
-pub(super) fn check_plain_block(block: &Value, what: &str) -> Result<(), Broken> {
+/// How many of these blocks, and of those within them, end what is to be cached.
+pub(super) fn count_cached(blocks: &[Value]) -> Result<usize, Broken> {
+    let mut count = 0;
+    for block in blocks {
+        count += usize::from(is_cached(block)?);
+        let inside = [block.get("content"), block.get("source").and_then(|it| it.get("content"))];
+        for blocks in inside.into_iter().flatten().filter_map(Value::as_array) {
+            count += count_cached(blocks)?;
+        }
+    }
+    Ok(count)
+}
+
+fn is_cached(block: &Value) -> Result<bool, Broken> {
+    let Some(mark) = block.get("cache_control").filter(|mark| !mark.is_null()) else {
+        return Ok(false);
+    };
+    let mark = object(mark, "cache_control")?;
+    only(mark, &["type", "ttl"])?;
+    let is_known = string(mark, "type")? == "ephemeral"
+        && mark.get("ttl").is_none_or(|ttl| ttl == "5m" || ttl == "1h");
+    if is_known {
+        Ok(true)
+    } else {
+        Err(Rule::Caching.broken("cache_control is not as documented"))
+    }
+}
+
+/// Blocks of a list that may hold nothing but text.
+pub(super) fn check_plain_blocks(blocks: &[Value], what: &str) -> Result<(), Broken> {
+    blocks.iter().try_for_each(|block| check_plain_block(block, what))
+}
+
+fn check_plain_block(block: &Value, what: &str) -> Result<(), Broken> {
     let block = object(block, what)?;
     let kind = string(block, "type")?;
     if kind != "text" {
@@ -33,7 +68,10 @@ pub(super) fn check_result_block(block: &Value, is_error: bool) -> Result<(), Br
     let block = object(block, "a result's block")?;
     match string(block, "type")? {
         "text" => check_text_block(block),
-        "image" if is_error => Err(Rule::KnownPart.broken("an image in a result that is an error")),
+        kind if is_error => {
+            let detail = format!("a block of type {kind:?} in a result that is an error");
+            Err(Rule::KnownPart.broken(detail))
+        }
         "image" => check_image(block),
         "document" => check_document(block),
         "search_result" => check_search_result(block),
@@ -56,7 +94,7 @@ pub(super) fn check_search_result(block: &Map<String, Value>) -> Result<(), Brok
     let content = content.ok_or_else(|| {
         Rule::Content.broken("a search result's content is no list of at least one block")
     })?;
-    content.iter().try_for_each(|block| check_plain_block(block, "a search result's block"))
+    check_plain_blocks(content, "a search result's block")
 }
 
 pub(super) fn check_document(block: &Map<String, Value>) -> Result<(), Broken> {
@@ -130,10 +168,10 @@ fn check_media_type(source: &Map<String, Value>, taken: &[&str]) -> Result<(), B
 
 fn check_url(source: &Map<String, Value>) -> Result<(), Broken> {
     only(source, &["type", "url"])?;
-    if string(source, "url")?.starts_with("https://") {
+    if is_web(string(source, "url")?, &["https://"]) {
         return Ok(());
     }
-    Err(Rule::Media.broken("a source's url does not begin with https://"))
+    Err(Rule::Media.broken("a source's url is no address that begins with https://"))
 }
 
 fn check_file(source: &Map<String, Value>) -> Result<(), Broken> {

@@ -8,8 +8,8 @@ mod block;
 mod served;
 
 use self::block::{
-    check_document, check_image, check_plain_block, check_result_block, check_search_result,
-    check_text, check_text_block,
+    check_document, check_image, check_plain_blocks, check_result_block, check_search_result,
+    check_text, check_text_block, count_cached,
 };
 pub(super) use self::served::{
     check_call as check_served_call, check_result as check_served_result,
@@ -39,35 +39,32 @@ pub fn check_anthropic(prompt: &Anthropic) -> Result<(), Violation> {
 /// assert_eq!(validate_anthropic(&prompt)[0].rule, Rule::Alternation);
 /// ```
 pub fn validate_anthropic(prompt: &Anthropic) -> Vec<Violation> {
+    let system = prompt.system.as_deref().map(Value::from);
+    validate_anthropic_request(system.as_ref(), &prompt.messages)
+}
+
+/// The same of a request as it stands in a file, whose instructions may be blocks.
+pub(crate) fn validate_anthropic_request(
+    system: Option<&Value>,
+    messages: &[Value],
+) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut tell = |place, checked: Result<(), Broken>| {
         found.extend(checked.err().map(|broken| Violation::new(place, broken)));
     };
-    if let Some(system) = &prompt.system {
-        tell(Place::System, check_text(system));
-    }
     let mut rules = Rules::default();
-    for (at, message) in prompt.messages.iter().enumerate() {
-        let is_last = at + 1 == prompt.messages.len();
+    if let Some(system) = system {
+        tell(Place::System, rules.check_system(system));
+    }
+    for (at, message) in messages.iter().enumerate() {
+        let is_last = at + 1 == messages.len();
         tell(Place::Message(at), rules.check(message, is_last));
     }
     tell(Place::End, rules.all_answered());
-    if prompt.messages.is_empty() {
+    if messages.is_empty() {
         found.push(Violation::of_no_message());
     }
     found
-}
-
-/// Checks the instructions of a request as they stand in it: text, or a list of blocks of text.
-pub(crate) fn check_system(system: &Value) -> Result<(), Violation> {
-    let checked = match system {
-        Value::String(text) => check_text(text),
-        Value::Array(blocks) => {
-            blocks.iter().try_for_each(|block| check_plain_block(block, "a block of it"))
-        }
-        _ => Err(Rule::Shape.broken("it is neither text nor a list of blocks of text")),
-    };
-    checked.map_err(|broken| Violation::new(Place::System, broken))
 }
 
 /// What the rules about a message depend on, as left by the messages before it.
@@ -81,9 +78,37 @@ struct Rules<'a> {
     unanswered: HashSet<&'a str>,
     /// The calls that the API carries out and that have no result yet, with the type of these.
     served: HashMap<&'a str, Option<&'static str>>,
+    /// How many blocks so far end what is to be cached.
+    cached: usize,
 }
 
+/// So many blocks of a request may end what is to be cached.
+const CACHED_MAX: usize = 4;
+
 impl<'a> Rules<'a> {
+    /// Instructions are text, or a list of blocks of text.
+    fn check_system(&mut self, system: &Value) -> Result<(), Broken> {
+        match system {
+            Value::String(text) => check_text(text),
+            Value::Array(blocks) => {
+                let checked = check_plain_blocks(blocks, "a block of it");
+                checked.and(self.check_cached(blocks))
+            }
+            _ => Err(Rule::Shape.broken("it is neither text nor a list of blocks of text")),
+        }
+    }
+
+    /// Whether the request has no more blocks that end what is to be cached than it may have.
+    fn check_cached(&mut self, blocks: &[Value]) -> Result<(), Broken> {
+        let before = self.cached;
+        self.cached += count_cached(blocks)?;
+        if before <= CACHED_MAX && self.cached > CACHED_MAX {
+            let detail = format!("more than {CACHED_MAX} blocks of the request are cached");
+            return Err(Rule::Caching.broken(detail));
+        }
+        Ok(())
+    }
+
     fn check(&mut self, message: &'a Value, is_last: bool) -> Result<(), Broken> {
         let members = object(message, "the message")?;
         only(members, &["role", "content"])?;
@@ -107,6 +132,7 @@ impl<'a> Rules<'a> {
         is_last: bool,
     ) -> Result<(), Broken> {
         let content = members.get("content");
+        let open: Vec<&str> = self.served.keys().copied().collect();
         let said = match content {
             Some(Value::String(text)) => {
                 let answered = self.all_answered();
@@ -117,7 +143,8 @@ impl<'a> Rules<'a> {
                 let checked = blocks.iter().map(|block| {
                     object(block, "a block").and_then(|block| self.check_block(block))
                 });
-                checked.fold(Ok(()), Result::and)
+                let checked = checked.fold(Ok(()), Result::and);
+                checked.and(self.check_cached(blocks))
             }
             _ => {
                 let detail = "content is neither text nor a list of at least one block";
@@ -125,8 +152,9 @@ impl<'a> Rules<'a> {
             }
         };
         if !self.is_user {
+            let late = self.check_late(&open, content);
             let paused = if is_last { self.check_paused(content) } else { Ok(()) };
-            return said.and(check_ending(content, is_last)).and(paused);
+            return said.and(late).and(check_ending(content, is_last)).and(paused);
         }
         let answered = self.all_answered();
         let is_going_on = content.and_then(Value::as_array).is_some_and(|it| is_of_results(it));
@@ -232,15 +260,35 @@ impl<'a> Rules<'a> {
                 .ok_or_else(|| Rule::Shape.broken("is_error is neither true nor false"))?,
         };
         match block.get("content") {
+            None | Some(Value::Array(_)) if is_error && is_nothing(block.get("content")) => {
+                Err(Rule::Content.broken("an error that says nothing"))
+            }
+            Some(Value::String(text)) if is_error => check_text(text),
             // A tool may have nothing to say.
             None | Some(Value::String(_)) => Ok(()),
-            Some(Value::Array(blocks)) if !blocks.is_empty() => {
+            Some(Value::Array(blocks)) => {
                 blocks.iter().try_for_each(|block| check_result_block(block, is_error))
             }
             Some(_) => {
                 Err(Rule::Content.broken("a result's content is neither text nor a list of blocks"))
             }
         }
+    }
+
+    /// What the API found comes with the turn behind the user's results, unless it is code that
+    /// runs on and calls more of the user's tools.
+    fn check_late(&mut self, open: &[&'a str], content: Option<&Value>) -> Result<(), Broken> {
+        let blocks = content.and_then(Value::as_array).into_iter().flatten();
+        let caller =
+            |block: &'_ Value| Some(block.get("caller")?.get("tool_id")?.as_str()?.to_owned());
+        let running: Vec<String> = blocks.filter_map(caller).collect();
+        let is_late = |id: &&&str| {
+            self.served.contains_key(**id) && !running.iter().any(|running| running == **id)
+        };
+        let Some(id) = open.iter().filter(is_late).min() else { return Ok(()) };
+        let detail = format!("the call {id:?} of the API's own has no result in the next turn");
+        self.served.remove(id);
+        Err(Rule::AnsweredCall.broken(detail))
     }
 
     /// The model may go on with calls of the API's own that end its last message, and with none
@@ -275,6 +323,10 @@ impl<'a> Rules<'a> {
         self.unanswered.clear();
         Err(Rule::AnsweredCall.broken(detail))
     }
+}
+
+fn is_nothing(content: Option<&Value>) -> bool {
+    content.and_then(Value::as_array).is_none_or(Vec::is_empty)
 }
 
 /// How the model's message may end: in no thought and, if nothing follows, in no whitespace.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::super::super::members::{inner, not_empty, object, only, string};
 use super::super::served::{self, MCP_CALL, MCP_RESULT, WEB_SEARCH_RESULT};
-use super::block::check_plain_block;
+use super::block::check_plain_blocks;
 use super::is_call_id;
 use crate::message::rule::{Broken, Rule};
 
@@ -91,5 +91,5 @@ fn check_mcp_content(content: Option<&Value>) -> Result<(), Broken> {
             return Err(Rule::Content.broken(detail));
         }
     };
-    blocks.iter().try_for_each(|block| check_plain_block(block, "a result's block"))
+    check_plain_blocks(blocks, "a result's block")
 }
