@@ -55,12 +55,12 @@ fn check_message<'a>(message: &'a Value, unanswered: &mut HashSet<&'a str>) -> R
     let members = object(message, "the message")?;
     let role = string(members, "role")?;
     if role == "tool" {
-        only(members, &["role", "content", "tool_call_id"])?;
         let id = string(members, "tool_call_id")?;
         if !unanswered.remove(id) {
             return Err(Rule::AnsweringResult
                 .broken(format!("answers {id:?}, which is no unanswered call directly before")));
         }
+        only(members, &["role", "content", "tool_call_id"])?;
         return check_content(members, &["text"]);
     }
     let answered = all_answered(unanswered);

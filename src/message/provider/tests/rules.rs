@@ -290,6 +290,20 @@ fn results_are_not_blamed_for_what_is_wrong_with_their_call() {
         let found: Vec<_> = found.iter().map(|found| (found.place, found.rule)).collect();
         assert_eq!(found, [(Place::Message(1), rule)]);
     }
+    // Nor are calls for what is wrong with their results, nor either for their message.
+    let (mut odd, mut noted) = (result.clone(), json!({"role": "assistant", "content": [call]}));
+    odd["zzz"] = 1.into();
+    noted["id"] = 1.into();
+    let messages = vec![user, noted, json!({"role": "user", "content": [odd]})];
+    let found = validate_anthropic(&Anthropic { system: None, messages });
+    let found: Vec<_> = found.iter().map(|found| (found.place, found.rule)).collect();
+    let unknown = |at: usize| (Place::Message(at), Rule::UnknownMember);
+    assert_eq!(found, [unknown(1), unknown(2)]);
+    let mut odd = self::result("a");
+    odd["zzz"] = 1.into();
+    let found = validate_openai(&[calling("a"), odd]);
+    let found: Vec<_> = found.iter().map(|found| (found.place, found.rule)).collect();
+    assert_eq!(found, [unknown(1)]);
 }
 
 #[test]

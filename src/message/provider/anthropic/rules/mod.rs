@@ -111,14 +111,16 @@ impl<'a> Rules<'a> {
 
     fn check(&mut self, message: &'a Value, is_last: bool) -> Result<(), Broken> {
         let members = object(message, "the message")?;
-        only(members, &["role", "content"])?;
         let expected = if self.is_user { "assistant" } else { "user" };
         let role = string(members, "role")?;
         if !["user", "assistant"].contains(&role) {
             return Err(Rule::KnownRole.broken(format!("{role:?} is no role")));
         }
         self.is_user = role == "user";
+        // Its calls are known even where something else of it is wrong, so that their results are
+        // not blamed for it.
         let checked = self.check_content(members, is_last);
+        only(members, &["role", "content"])?;
         if role != expected {
             let detail = format!("role {role:?} where {expected:?} must speak");
             return Err(Rule::Alternation.broken(detail));
@@ -243,16 +245,16 @@ impl<'a> Rules<'a> {
     }
 
     fn check_result(&mut self, block: &'a Map<String, Value>) -> Result<(), Broken> {
-        only(
-            block,
-            &["type", "tool_use_id", "content", "is_error", "toolset_name", "cache_control"],
-        )?;
         let id = string(block, "tool_use_id")?;
         if !self.unanswered.remove(id) {
             let detail =
                 format!("answers {id:?}, which is no unanswered call of the message before");
             return Err(Rule::AnsweringResult.broken(detail));
         }
+        only(
+            block,
+            &["type", "tool_use_id", "content", "is_error", "toolset_name", "cache_control"],
+        )?;
         let is_error = match block.get("is_error") {
             None => false,
             Some(is_error) => is_error
@@ -279,15 +281,12 @@ impl<'a> Rules<'a> {
     /// runs on and calls more of the user's tools.
     fn check_late(&mut self, open: &[&'a str], content: Option<&Value>) -> Result<(), Broken> {
         let blocks = content.and_then(Value::as_array).into_iter().flatten();
-        let caller =
-            |block: &'_ Value| Some(block.get("caller")?.get("tool_id")?.as_str()?.to_owned());
-        let running: Vec<String> = blocks.filter_map(caller).collect();
-        let is_late = |id: &&&str| {
-            self.served.contains_key(**id) && !running.iter().any(|running| running == **id)
-        };
-        let Some(id) = open.iter().filter(is_late).min() else { return Ok(()) };
+        let running: HashSet<&str> = blocks.filter_map(caller_of).collect();
+        let is_late = |id: &&str| self.served.contains_key(id) && !running.contains(id);
+        let late: HashSet<&str> = open.iter().copied().filter(is_late).collect();
+        let Some(id) = late.iter().min() else { return Ok(()) };
         let detail = format!("the call {id:?} of the API's own has no result in the next turn");
-        self.served.remove(id);
+        self.served.retain(|id, _| !late.contains(id));
         Err(Rule::AnsweredCall.broken(detail))
     }
 
@@ -323,6 +322,11 @@ impl<'a> Rules<'a> {
         self.unanswered.clear();
         Err(Rule::AnsweredCall.broken(detail))
     }
+}
+
+/// The call of the API's own that made this one.
+fn caller_of(call: &Value) -> Option<&str> {
+    call.get("caller")?.get("tool_id")?.as_str()
 }
 
 fn is_nothing(content: Option<&Value>) -> bool {
