@@ -89,7 +89,8 @@ impl Context {
     }
 
     /// How many parts of the messages the request leaves out, by their type: files, audio and
-    /// whatever else the format has no place for. Under
+    /// whatever else the format has no place for, and what a provider's own tools were asked or
+    /// found where the other half is missing. Under
     /// [`LEFT_OUT_IN_FRONT`](crate::LEFT_OUT_IN_FRONT), whole messages: those of the model before
     /// the first words of the person, where the format is Anthropic's.
     pub fn left_out(&self) -> BTreeMap<String, u64> {
