@@ -43,6 +43,11 @@ impl Failure {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 
+    /// What was shown to a reader who may have seen enough: what was found stays what it is.
+    pub(super) fn or_seen(shown: Result<()>) -> Result<()> {
+        shown.or_else(|failure| if failure.is_closed_pipe() { Ok(()) } else { Err(failure) })
+    }
+
     /// Whether it may come of reading what somebody writes to at the same time.
     pub(super) fn may_pass(&self) -> bool {
         let (Self::Engine(error) | Self::Opening(error) | Self::At(_, error)) = self else {

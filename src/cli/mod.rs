@@ -60,8 +60,8 @@ pub(crate) fn main() -> ExitCode {
     let mut out = Output::new(cli.global.json);
     let done = dispatch(&cli, &mut out);
     // What was found before a failure is shown before it.
-    let flushed = out.flush();
-    match done.and_then(|outcome| flushed.map(|()| outcome).map_err(Failure::from)) {
+    let flushed = Failure::or_seen(out.flush().map_err(Failure::from));
+    match done.and_then(|outcome| flushed.map(|()| outcome)) {
         Ok(outcome) => outcome.into(),
         Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
         Err(failure) => {

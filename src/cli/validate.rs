@@ -13,7 +13,7 @@ use sessionlog::{
 
 use super::args::{Provider, ValidateArgs};
 use super::context::left_out_words;
-use super::failure::{Outcome, Result};
+use super::failure::{Failure, Outcome, Result};
 use super::import::{STDIN_NAME, check_path, read_file, read_stdin};
 use super::output::{BAD, FAINT, GOOD, LABEL, Output};
 use super::text;
@@ -31,14 +31,14 @@ pub(super) fn run(args: &ValidateArgs, out: &mut Output) -> Result<Outcome> {
         report.found.extend(found.into_iter().map(|found| (name.clone(), found)));
         report.skipped.extend(skipped);
     }
-    if out.is_json() {
-        out.json(&report.to_json(args))?;
+    let shown = if out.is_json() {
+        out.json(&report.to_json(args))
     } else if args.repair {
-        report.write_repaired(args, out)?;
+        report.write_repaired(args, out)
     } else {
-        report.write(args, out)?;
-    }
-    out.flush()?;
+        report.write(args, out)
+    };
+    Failure::or_seen(shown)?;
     let is_whole = report.skipped.is_empty() && !report.found.is_empty();
     let is_legal = if args.repair { report.is_mended(args) } else { report.violations() == 0 };
     let is_fine = is_whole && is_legal;

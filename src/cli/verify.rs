@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sessionlog::{Engine, LogHead, Report};
 
 use super::args::{Global, VerifyArgs};
-use super::failure::{Outcome, Result};
+use super::failure::{Failure, Outcome, Result};
 use super::output::{BAD, GOOD, Output};
 use super::text;
 
@@ -20,12 +20,12 @@ pub(super) fn run(global: &Global, args: &VerifyArgs, out: &mut Output) -> Resul
         ([session_id], Some(head)) => engine.verify_session_head(session_id, head)?,
         (sessions, _) => engine.verify_sessions(sessions)?,
     };
-    if out.is_json() {
-        out.json(&report)?;
+    let shown = if out.is_json() {
+        out.json(&report)
     } else {
-        write_report(&report, out)?;
-        write_heads(&report, out)?;
-    }
+        write_report(&report, out).and_then(|()| write_heads(&report, out))
+    };
+    Failure::or_seen(shown)?;
     Ok(if report.ok { Outcome::Fine } else { Outcome::Troubled })
 }
 

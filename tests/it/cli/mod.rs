@@ -393,6 +393,28 @@ fn a_closed_pipe_ends_every_command_quietly() {
     }
 }
 
+#[test]
+fn what_was_found_is_told_by_the_status_also_where_nobody_reads_on() {
+    let db = Db::with_samples();
+    // More than a pipe holds.
+    let broken = json!([{"role": "critic", "content": ""}]).to_string();
+    let lines = vec![broken; 20_000].join("\n");
+    let file = db.path().with_extension("jsonl");
+    std::fs::write(&file, lines).unwrap();
+    let file = file.to_str().unwrap();
+    for (args, status) in [
+        (&["verify"][..], 0),
+        (&["verify", "--head", &"0".repeat(64)], 1),
+        (&["validate", file], 1),
+        (&["validate", file, "--json"], 1),
+    ] {
+        let mut child = piped(&mut db.command(args));
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((code(&output), stderr(&output).as_str()), (status, ""), "{args:?}");
+    }
+}
+
 // ---- finding one's way
 
 #[test]
