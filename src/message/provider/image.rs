@@ -116,7 +116,8 @@ pub(super) const WEB: [&str; 2] = ["https://", "http://"];
 /// Whether it is an address of a host that begins with one of these.
 pub(super) fn is_web(url: &str, schemes: &[&str]) -> bool {
     let behind = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
-    let host = behind.and_then(|behind| behind.split(['/', '?', '#']).next());
+    let authority = behind.and_then(|behind| behind.split(['/', '?', '#']).next());
+    let host = authority.and_then(|authority| authority.rsplit('@').next()?.split(':').next());
     let is_strange = |c: char| c.is_whitespace() || c.is_control();
     host.is_some_and(|host| !host.is_empty()) && !url.contains(is_strange)
 }

@@ -84,6 +84,7 @@ fn served_call(part: &Map<String, Value>) -> Option<Map<String, Value>> {
 /// The result as the API takes it back; `None` for one that it would not take.
 fn served_result(part: &Map<String, Value>) -> Option<Map<String, Value>> {
     let mut block = of_members(part, &["type", "tool_use_id", "content", "is_error"]);
+    block.values_mut().for_each(drop_marks);
     if !served::is_mcp(&block) {
         block.remove("is_error");
     } else if let Some(Value::Array(blocks)) = block.get_mut("content") {
@@ -93,6 +94,18 @@ fn served_result(part: &Map<String, Value>) -> Option<Map<String, Value>> {
         });
     }
     check_served_result(&block).is_ok().then_some(block)
+}
+
+/// What is cached is for whoever sends a request to say.
+fn drop_marks(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(drop_marks),
+        Value::Object(members) => {
+            members.remove("cache_control");
+            members.values_mut().for_each(drop_marks);
+        }
+        _ => {}
+    }
 }
 
 fn of_members(part: &Map<String, Value>, names: &[&str]) -> Map<String, Value> {

@@ -15,7 +15,11 @@ pub(super) const MCP_RESULT: &str = "mcp_tool_result";
 pub(super) const WEB_SEARCH_RESULT: &str = "web_search_tool_result";
 
 const TOOL_SEARCH_RESULT: &str = "tool_search_tool_result";
-const TOOLS_FOUND: &[Held] = &[("tool_search_tool_search_result", &["tool_references"])];
+const TOOLS_FOUND: &[Held] =
+    &[("tool_search_tool_search_result", &[("tool_references", Value::is_array)])];
+
+/// What a page that was fetched is in: a document.
+pub(super) const WEB_FETCHED: &str = "web_fetch_result";
 
 /// A tool that a [`CALL`] may name.
 struct Tool {
@@ -27,7 +31,17 @@ struct Tool {
 }
 
 /// A type of what a result holds, and the members that it must have.
-type Held = (&'static str, &'static [&'static str]);
+type Held = (&'static str, &'static [Member]);
+
+/// A member, and whether its value is of the right type.
+pub(super) type Member = (&'static str, fn(&Value) -> bool);
+
+const RAN: &[Member] = &[
+    ("stdout", Value::is_string),
+    ("stderr", Value::is_string),
+    ("return_code", Value::is_number),
+    ("content", Value::is_array),
+];
 
 const TOOLS: [Tool; 8] = [
     // A list of pages.
@@ -35,30 +49,38 @@ const TOOLS: [Tool; 8] = [
     Tool {
         name: "web_fetch",
         result: "web_fetch_tool_result",
-        holds: &[("web_fetch_result", &["url", "content"])],
+        holds: &[(WEB_FETCHED, &[("url", Value::is_string), ("content", Value::is_object)])],
     },
     Tool {
         name: CODE,
         result: "code_execution_tool_result",
         holds: &[
-            ("code_execution_result", &["stdout", "stderr", "return_code", "content"]),
+            ("code_execution_result", RAN),
             (
                 "encrypted_code_execution_result",
-                &["encrypted_stdout", "stderr", "return_code", "content"],
+                &[
+                    ("encrypted_stdout", Value::is_string),
+                    ("stderr", Value::is_string),
+                    ("return_code", Value::is_number),
+                    ("content", Value::is_array),
+                ],
             ),
         ],
     },
     Tool {
         name: "bash_code_execution",
         result: "bash_code_execution_tool_result",
-        holds: &[("bash_code_execution_result", &["stdout", "stderr", "return_code", "content"])],
+        holds: &[("bash_code_execution_result", RAN)],
     },
     Tool {
         name: "text_editor_code_execution",
         result: "text_editor_code_execution_tool_result",
         holds: &[
-            ("text_editor_code_execution_view_result", &["file_type", "content"]),
-            ("text_editor_code_execution_create_result", &["is_file_update"]),
+            (
+                "text_editor_code_execution_view_result",
+                &[("file_type", Value::is_string), ("content", Value::is_string)],
+            ),
+            ("text_editor_code_execution_create_result", &[("is_file_update", Value::is_boolean)]),
             ("text_editor_code_execution_str_replace_result", &[]),
         ],
     },
@@ -68,8 +90,8 @@ const TOOLS: [Tool; 8] = [
         name: "advisor",
         result: "advisor_tool_result",
         holds: &[
-            ("advisor_result", &["text"]),
-            ("advisor_redacted_result", &["encrypted_content"]),
+            ("advisor_result", &[("text", Value::is_string)]),
+            ("advisor_redacted_result", &[("encrypted_content", Value::is_string)]),
         ],
     },
 ];

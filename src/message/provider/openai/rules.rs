@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::super::image::{WEB, is_inline, is_web};
+use super::super::image::{WEB, is_base64, is_inline, is_web};
 use super::super::members::{inner, not_empty, object, only, string};
 use super::super::{is_function_name, is_speaker_name};
 use super::{CALLS_MAX, ID_CHARS_MAX};
@@ -207,9 +207,20 @@ fn check_part(part: &Value, types: &[&str]) -> Result<(), Broken> {
     let held = inner(part, kind)?;
     match kind {
         "image_url" => check_image(held),
-        "input_audio" => not_empty(held, "data").and(not_empty(held, "format")),
+        "input_audio" => check_audio(held),
         _ if held.contains_key("file_id") => not_empty(held, "file_id"),
         _ => not_empty(held, "file_data"),
+    }
+}
+
+fn check_audio(audio: &Map<String, Value>) -> Result<(), Broken> {
+    only(audio, &["data", "format"])?;
+    if !is_base64(string(audio, "data")?) {
+        return Err(Rule::Media.broken("a sound's data is no Base64 of at least one byte"));
+    }
+    match string(audio, "format")? {
+        "wav" | "mp3" => Ok(()),
+        format => Err(Rule::Media.broken(format!("{format:?} is no format of sounds"))),
     }
 }
 

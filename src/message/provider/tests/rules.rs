@@ -168,6 +168,16 @@ fn what_openai_refuses_beside_words_is_named() {
         (image("https://"), Err(Rule::Media)),
         (image("https:///y.png"), Err(Rule::Media)),
         (image("https://a b"), Err(Rule::Media)),
+        (image("https://a@:80/y"), Err(Rule::Media)),
+        (image("https://a@[::1]:80/y"), Ok(())),
+        (
+            json!({"type": "input_audio", "input_audio": {"data": "#", "format": "wav"}}),
+            Err(Rule::Media),
+        ),
+        (
+            json!({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "ogg"}}),
+            Err(Rule::Media),
+        ),
     ] {
         assert_eq!(asks(&part), expected, "{part}");
     }
@@ -202,6 +212,19 @@ fn what_is_cached_is_marked_as_documented_and_counted_wherever_it_stands() {
         "content": [text(&short), text(&short)], "cache_control": short});
     assert_eq!(asks(vec![inside.clone(), text(&short)]), Ok(()));
     assert_eq!(asks(vec![inside, text(&short), text(&short)]), Err(Rule::Caching));
+    let fetched = json!({"type": "web_fetch_tool_result", "tool_use_id": "srvtoolu_1", "content": {
+        "type": "web_fetch_result", "url": "https://x", "content": {"type": "document",
+            "source": {"type": "url", "url": "https://x"}, "cache_control": short}}});
+    let fetch = json!({"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_fetch",
+        "input": {"cache_control": {"type": "x"}}});
+    let marked = vec![text(&short), text(&short), text(&short)];
+    let asks_after = |count: usize| {
+        let user = json!({"role": "user", "content": vec![text(&short); count]});
+        let messages = vec![user, json!({"role": "assistant", "content": [fetch, fetched]})];
+        check_anthropic(&Anthropic { system: None, messages }).map_err(|found| found.rule)
+    };
+    assert_eq!(asks(marked), Ok(()));
+    assert_eq!((asks_after(3), asks_after(4)), (Ok(()), Err(Rule::Caching)));
     let cited = json!({"type": "text", "text": "Hi", "citations": "x"});
     assert_eq!(asks(vec![cited]), Err(Rule::Shape));
 }

@@ -179,6 +179,17 @@ fn calls_and_results_that_do_not_fit_each_other_are_left_out() {
         [with(remote("m"), "server_name", Value::Null), remote_result("m")],
         [remote("m"), with(remote_result("m"), "content", json!([page]))],
         [remote("m"), with(found(1), "tool_use_id", json!("m"))],
+        [
+            with(search(1), "name", json!("code_execution")),
+            json!({"type": "code_execution_tool_result", "tool_use_id": "srvtoolu_1", "content": {
+                "type": "code_execution_result", "stdout": 5, "stderr": "", "return_code": 0,
+                "content": []}}),
+        ],
+        [
+            with(search(1), "name", json!("web_fetch")),
+            json!({"type": "web_fetch_tool_result", "tool_use_id": "srvtoolu_1", "content": {
+                "type": "web_fetch_result", "url": "https://x", "content": {"type": "document"}}}),
+        ],
         [found(1), search(1)],
     ] {
         let messages = [Message::user("Hi"), said(&pair), Message::user("Well?")];
@@ -237,7 +248,8 @@ fn what_the_api_found_goes_back_as_it_came_without_what_it_does_not_take() {
             "web_fetch",
             "web_fetch_tool_result",
             json!({"type": "web_fetch_result",
-            "url": "https://x", "content": {"type": "document"}}),
+            "url": "https://x", "content": {"type": "document",
+                "source": {"type": "text", "media_type": "text/plain", "data": "Page"}}}),
         ),
         (
             "code_execution",
@@ -274,6 +286,20 @@ fn what_the_api_found_goes_back_as_it_came_without_what_it_does_not_take() {
         let (all, left_out) = sent(&[Message::user("Hi"), said(&[noted, result.clone()])]);
         assert_eq!((&all[1], left_out), (&json!([call, result]), Vec::new()));
     }
+    // What somebody wants cached goes with the request that said it.
+    let mark = json!({"type": "x"});
+    let mut read = remote_result("m");
+    read["content"][0]["cache_control"] = mark.clone();
+    let mut fetch = search(1);
+    fetch["name"] = "web_fetch".into();
+    let source = json!({"type": "url", "url": "https://x/y.pdf"});
+    let fetched = json!({"type": "web_fetch_tool_result", "tool_use_id": "srvtoolu_1", "content": {
+        "type": "web_fetch_result", "url": "https://x/y.pdf",
+        "content": {"type": "document", "source": source, "cache_control": mark}}});
+    let (all, left_out) =
+        sent(&[Message::user("Hi"), said(&[remote("m"), read, fetch.clone(), fetched])]);
+    assert_eq!((all[1].as_array().unwrap().len(), left_out), (4, Vec::new()));
+    assert!(!all[1].to_string().contains("cache_control"), "{}", all[1]);
     let empty = json!({"type": "mcp_tool_result", "tool_use_id": "m", "content": [text(" ")]});
     let (all, _) = sent(&[Message::user("Hi"), said(&[remote("m"), empty])]);
     assert_eq!(all[1][1]["content"], json!([]));

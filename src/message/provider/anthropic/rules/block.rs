@@ -1,5 +1,7 @@
 //! The rules of one block by itself.
 
+use std::slice;
+
 use serde_json::{Map, Value};
 
 use super::super::super::image::{MEDIA_TYPES, is_base64, is_web};
@@ -25,9 +27,13 @@ pub(super) fn count_cached(blocks: &[Value]) -> Result<usize, Broken> {
     let mut count = 0;
     for block in blocks {
         count += usize::from(is_cached(block)?);
-        let inside = [block.get("content"), block.get("source").and_then(|it| it.get("content"))];
-        for blocks in inside.into_iter().flatten().filter_map(Value::as_array) {
-            count += count_cached(blocks)?;
+        // What a tool was called with is not the API's to read.
+        for inside in ["content", "source", "tool_references"] {
+            count += match block.get(inside) {
+                Some(Value::Array(blocks)) => count_cached(blocks)?,
+                Some(block @ Value::Object(_)) => count_cached(slice::from_ref(block))?,
+                _ => 0,
+            };
         }
     }
     Ok(count)

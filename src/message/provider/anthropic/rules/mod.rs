@@ -326,7 +326,7 @@ impl<'a> Rules<'a> {
 
 /// The call of the API's own that made this one.
 fn caller_of(call: &Value) -> Option<&str> {
-    call.get("caller")?.get("tool_id")?.as_str()
+    call.get("caller").filter(|_| kind_of(call) == "tool_use")?.get("tool_id")?.as_str()
 }
 
 fn is_nothing(content: Option<&Value>) -> bool {

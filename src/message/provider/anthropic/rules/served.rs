@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::super::super::members::{inner, not_empty, object, only, string};
-use super::super::served::{self, MCP_CALL, MCP_RESULT, WEB_SEARCH_RESULT};
-use super::block::check_plain_blocks;
+use super::super::served::{self, MCP_CALL, MCP_RESULT, Member, WEB_FETCHED, WEB_SEARCH_RESULT};
+use super::block::{check_document, check_plain_blocks};
 use super::is_call_id;
 use crate::message::rule::{Broken, Rule};
 
@@ -56,8 +56,12 @@ pub(in super::super) fn check_result(result: &Map<String, Value>) -> Result<(), 
     let Some((_, members)) = holds.iter().find(|(kind, _)| *kind == held) else {
         return Err(Rule::Content.broken(format!("a {kind} holds no {held:?}")));
     };
-    match members.iter().find(|name| content.get(**name).is_none_or(Value::is_null)) {
-        Some(missing) => Err(Rule::Shape.broken(format!("a {held} without {missing}"))),
+    let is_wrong = |(name, is_right): &&Member| !content.get(*name).is_some_and(is_right);
+    match members.iter().find(is_wrong) {
+        Some((name, _)) => {
+            Err(Rule::Shape.broken(format!("{name} of a {held} is missing or of another type")))
+        }
+        None if held == WEB_FETCHED => check_document(inner(content, "content")?),
         None => Ok(()),
     }
 }
