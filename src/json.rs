@@ -2,6 +2,8 @@
 
 mod nearest;
 
+pub(crate) use self::nearest::nearest_value;
+
 use std::collections::HashMap;
 use std::fmt;
 
@@ -59,11 +61,6 @@ impl Json {
     /// The value the text means. A number that no `f64` holds reads as null; the text keeps it.
     pub fn to_value(&self) -> Value {
         serde_json::from_str(&self.0).unwrap_or(Value::Null)
-    }
-
-    /// The value that is nearest to what the text means, and in words what of it no value holds.
-    pub(crate) fn nearest_value(&self) -> (Value, Option<String>) {
-        nearest::value_of(&self.0)
     }
 }
 

@@ -78,7 +78,10 @@ fn io_words(error: &io::Error) -> String {
         return String::from("no such file or folder");
     }
     let words = error.to_string();
-    words.split_once(" (os error ").map_or(words.clone(), |(words, _)| words.to_lowercase())
+    match words.split_once(" (os error ") {
+        Some((words, _)) => words.to_lowercase(),
+        None => words,
+    }
 }
 
 /// How to go on after a refusal.

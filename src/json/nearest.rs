@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 /// The value, and what of the text it does not hold.
-pub(super) fn value_of(text: &str) -> (Value, Option<String>) {
+pub(crate) fn nearest_value(text: &str) -> (Value, Option<String>) {
     if let Ok(value) = serde_json::from_str(text) {
         return (value, None);
     }
@@ -103,19 +103,20 @@ mod tests {
 
     #[test]
     fn what_no_value_is_gives_way_and_is_named_and_all_else_stays() {
-        let (value, changed) = value_of(r#"{"a":[1e999,-1E400,2.5],"b":"\"1e999\\","c":1e999}"#);
+        let (value, changed) =
+            nearest_value(r#"{"a":[1e999,-1E400,2.5],"b":"\"1e999\\","c":1e999}"#);
         assert_eq!(value, json!({"a": [0, 0, 2.5], "b": "\"1e999\\", "c": 0}));
         assert_eq!(changed.unwrap(), "no number is as large as 1e999");
         let (value, changed) =
-            value_of(r#"["\ud83d\ude00 \ud83dx\\ud800\n\u00e9\udc00\ud800\ud83d\ude00"]"#);
+            nearest_value(r#"["\ud83d\ude00 \ud83dx\\ud800\n\u00e9\udc00\ud800\ud83d\ude00"]"#);
         assert_eq!(value, json!(["😀 \u{fffd}x\\ud800\né\u{fffd}\u{fffd}😀"]));
         assert_eq!(changed.unwrap(), r"\ud83d is half a character");
-        let (value, changed) = value_of(r#"{"\ud800":1}"#);
+        let (value, changed) = nearest_value(r#"{"\ud800":1}"#);
         assert_eq!((value, changed.is_some()), (json!({"\u{fffd}": 1}), true));
-        assert_eq!(value_of("[1, \"a\"]"), (json!([1, "a"]), None));
+        assert_eq!(nearest_value("[1, \"a\"]"), (json!([1, "a"]), None));
         for broken in ["", "\"", "\"\\", "\"\\u", "[1e999", "-", "\"é\\ud8", "{\"a\":\"\\ud800\\"]
         {
-            assert_eq!(value_of(broken).0, Value::Null, "{broken}");
+            assert_eq!(nearest_value(broken).0, Value::Null, "{broken}");
         }
     }
 }

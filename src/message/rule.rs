@@ -69,8 +69,8 @@ impl Serialize for Rule {
     }
 }
 
-/// Where a rule is broken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Where a rule is broken, in the order of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Place {
     /// In the instructions that stand beside the messages.
     System,

@@ -1,5 +1,6 @@
 //! Whether the conversations of a transcript can be sent to a provider as they are.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -15,7 +16,7 @@ use crate::access::Access;
 use crate::engine::{Delivery, Engine, Session};
 use crate::error::Result;
 use crate::event::EventBody;
-use crate::json::Json;
+use crate::json::{Json, nearest_value};
 use crate::message::media::references;
 use crate::message::{
     MediaRef, Message, Place, Repair, Violation, legalize, validate, validate_anthropic_request,
@@ -176,15 +177,10 @@ fn validate_request(documents: &[Json], format: Format) -> (usize, Vec<Violation
         _ => validate_openai(&messages),
     };
     // What cannot be read at all comes before what is wrong with the rest of its message.
-    violations.retain(|violation| unreadable.iter().all(|(place, _)| *place != violation.place));
-    for (place, words) in unreadable {
-        violations.push(Violation::of_value(place, words));
-    }
-    violations.sort_by_key(|violation| match violation.place {
-        Place::System => (0, 0),
-        Place::Message(at) => (1, at),
-        Place::End => (2, 0),
-    });
+    violations.retain(|violation| !unreadable.contains_key(&violation.place));
+    violations
+        .extend(unreadable.into_iter().map(|(place, words)| Violation::of_value(place, words)));
+    violations.sort_by_key(|violation| violation.place);
     (messages.len(), violations)
 }
 
@@ -194,7 +190,7 @@ struct Request {
     system: Option<Value>,
     messages: Vec<Value>,
     /// What of it no value is.
-    unreadable: Vec<(Place, String)>,
+    unreadable: BTreeMap<Place, String>,
 }
 
 impl Request {
@@ -204,7 +200,7 @@ impl Request {
         }
         let request = members(document.as_str()).unwrap_or_default();
         if let Some(system) = request.get("system") {
-            let (system, unreadable) = system.nearest_value();
+            let (system, unreadable) = nearest_value(system.as_str());
             self.system = Some(system);
             self.unreadable.extend(unreadable.map(|words| (Place::System, words)));
         }
@@ -215,7 +211,7 @@ impl Request {
     }
 
     fn read_message(&mut self, message: &str) {
-        let (message, unreadable) = Json::of_valid(message.to_owned()).nearest_value();
+        let (message, unreadable) = nearest_value(message);
         let place = Place::Message(self.messages.len());
         self.unreadable.extend(unreadable.map(|words| (place, words)));
         self.messages.push(message);

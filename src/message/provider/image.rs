@@ -48,9 +48,8 @@ impl Image {
             let media_type = reference.media_type().to_owned();
             return Self::from_reference(&media_type, reference, MediaForm::DataUrl);
         }
-        if let Some(inline) = url.strip_prefix("data:") {
-            let (header, data) = inline.split_once(',')?;
-            return Self::from_base64(header.strip_suffix(";base64")?, data);
+        if let Some((media_type, data)) = inline(url) {
+            return Self::from_base64(media_type, data);
         }
         is_web(url, &WEB).then(|| Self::Url(url.to_owned()))
     }
@@ -128,8 +127,13 @@ pub(super) fn is_inline(url: &str) -> bool {
         let is_image = taken_type(reference.media_type()).is_some();
         return is_image && reference.form() == MediaForm::DataUrl;
     }
-    let inline = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
-    inline.is_some_and(|(kind, data)| taken_type(kind).is_some() && is_base64(data))
+    inline(url).is_some_and(|(kind, data)| taken_type(kind).is_some() && is_base64(data))
+}
+
+/// The media type and the data of a URL that holds them.
+fn inline(url: &str) -> Option<(&str, &str)> {
+    let (header, data) = url.strip_prefix("data:")?.split_once(',')?;
+    Some((header.strip_suffix(";base64")?, data))
 }
 
 /// Whether it is Base64 (RFC 4648, section 4) of at least one byte, padded.

@@ -6,12 +6,13 @@ use serde_json::{Map, Value};
 
 use super::super::super::image::{MEDIA_TYPES, is_base64, is_web};
 use super::super::super::members::{inner, maybe_text, not_empty, object, only, string};
+use super::super::kind::is_blank;
 use crate::message::rule::{Broken, Rule};
 use crate::message::{MediaForm, MediaRef};
 
 pub(super) fn check_text(text: &str) -> Result<(), Broken> {
     let wordless = || Rule::Content.broken("text without a word");
-    if text.trim().is_empty() { Err(wordless()) } else { Ok(()) }
+    if is_blank(text) { Err(wordless()) } else { Ok(()) }
 }
 
 pub(super) fn check_text_block(block: &Map<String, Value>) -> Result<(), Broken> {

@@ -204,10 +204,7 @@ impl<'a> Rules<'a> {
         self.unanswered.insert(id);
         self.use_id(id)?;
         only(block, &["type", "id", "name", "input", "caller", "toolset_name", "cache_control"])?;
-        if !is_call_id(id) {
-            let detail = format!("the call id {id:?} does not match ^[a-zA-Z0-9_-]+$");
-            return Err(Rule::CallId.broken(detail));
-        }
+        check_call_id(id)?;
         let name = string(block, "name")?;
         if !is_function_name(name) {
             let detail = format!("the name {name:?} does not match ^[a-zA-Z0-9_-]{{1,64}}$");
@@ -261,10 +258,10 @@ impl<'a> Rules<'a> {
                 .as_bool()
                 .ok_or_else(|| Rule::Shape.broken("is_error is neither true nor false"))?,
         };
+        let wordless = || Rule::Content.broken("an error that says nothing");
         match block.get("content") {
-            None | Some(Value::Array(_)) if is_error && is_nothing(block.get("content")) => {
-                Err(Rule::Content.broken("an error that says nothing"))
-            }
+            None if is_error => Err(wordless()),
+            Some(Value::Array(blocks)) if is_error && blocks.is_empty() => Err(wordless()),
             Some(Value::String(text)) if is_error => check_text(text),
             // A tool may have nothing to say.
             None | Some(Value::String(_)) => Ok(()),
@@ -329,10 +326,6 @@ fn caller_of(call: &Value) -> Option<&str> {
     call.get("caller").filter(|_| kind_of(call) == "tool_use")?.get("tool_id")?.as_str()
 }
 
-fn is_nothing(content: Option<&Value>) -> bool {
-    content.and_then(Value::as_array).is_none_or(Vec::is_empty)
-}
-
 /// How the model's message may end: in no thought and, if nothing follows, in no whitespace.
 fn check_ending(content: Option<&Value>, is_last: bool) -> Result<(), Broken> {
     let last_block = content.and_then(Value::as_array).and_then(|blocks| blocks.last());
@@ -349,6 +342,9 @@ fn check_ending(content: Option<&Value>, is_last: bool) -> Result<(), Broken> {
     Ok(())
 }
 
-fn is_call_id(id: &str) -> bool {
-    !id.is_empty() && id.chars().all(is_word_char)
+fn check_call_id(id: &str) -> Result<(), Broken> {
+    if !id.is_empty() && id.chars().all(is_word_char) {
+        return Ok(());
+    }
+    Err(Rule::CallId.broken(format!("the call id {id:?} does not match ^[a-zA-Z0-9_-]+$")))
 }

@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value};
 
+use super::super::super::is_word_char;
 use super::super::super::members::{inner, not_empty, object, only, string};
 use super::super::served::{self, MCP_CALL, MCP_RESULT, Member, WEB_FETCHED, WEB_SEARCH_RESULT};
 use super::block::{check_document, check_plain_blocks};
-use super::is_call_id;
+use super::check_call_id;
 use crate::message::rule::{Broken, Rule};
 
 /// Checks a call by itself.
@@ -67,12 +68,15 @@ pub(in super::super) fn check_result(result: &Map<String, Value>) -> Result<(), 
 }
 
 fn check_id(id: &str, is_mcp: bool) -> Result<(), Broken> {
-    let own = if is_mcp { Some(id) } else { id.strip_prefix("srvtoolu_") };
-    if own.is_some_and(|own| is_call_id(own) && (is_mcp || !own.contains('-'))) {
+    if is_mcp {
+        return check_call_id(id);
+    }
+    let own = id.strip_prefix("srvtoolu_").filter(|own| !own.is_empty());
+    if own.is_some_and(|own| own.chars().all(|c| is_word_char(c) && c != '-')) {
         return Ok(());
     }
-    let pattern = if is_mcp { "^[a-zA-Z0-9_-]+$" } else { "^srvtoolu_[a-zA-Z0-9_]+$" };
-    Err(Rule::CallId.broken(format!("the call id {id:?} does not match {pattern}")))
+    let detail = format!("the call id {id:?} does not match ^srvtoolu_[a-zA-Z0-9_]+$");
+    Err(Rule::CallId.broken(detail))
 }
 
 /// A page that a search of the web found. What it says is sealed by the API.
